@@ -1,0 +1,96 @@
+"""What does the master remember? Frozen records, one a table row; decisions take and return them."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from wire.states import RunState, Standing, Stop, TaskState, Want
+
+
+class Agent(Struct, frozen=True, kw_only=True):
+    """The row of an agent. `granted`: number of the last hand-out; `acked`: highest hw seen."""
+
+    id: str
+    key: str  # CURVE public key, Z85
+    hostname: str
+    ip: list[str]
+    labels: dict[str, str]
+    facts: dict[str, Any]
+    version: str
+    machine: str
+    instance: str
+    past_instances: list[str]
+    slots: int
+    standing: Standing
+    granted: int = 0
+    acked: int = 0
+    registered_at: float = 0.0
+    last_seen: float = 0.0  # written every few seconds, not at each message
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """The row of a task with its guarded counters; the script lies in a row of its own.
+
+    The counters by run state sum to `total` at every commit.
+    """
+
+    id: str
+    seq: int  # order of submission; older first within a priority
+    name: str
+    state: TaskState
+    reason: str
+    stop: Stop | None
+    created_by: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    parallel: int  # runs at once, resolved at submission; 0: all
+    fail_count: int | None  # most failures tolerated; None: not given
+    fail_rate: float | None
+    on_limit: str  # finish | kill
+    priority: int
+    offline: str  # wait | skip
+    expires_at: float
+    lost_after: float
+    total: int
+    waiting: int
+    running: int
+    succeed: int = 0
+    failed: int = 0
+    timeout: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+    unknown: int = 0
+    settings: dict[str, Any] = {}  # as submitted, for people; also args, env, user, cwd, timeout, grace
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """The row of a run. `grant`: number of its hand-out, None while it waits."""
+
+    id: str
+    task: str
+    seq: int  # place among the runs of its task, from 0
+    agent: str
+    hostname: str  # as it was at submission
+    attempt: int
+    state: RunState
+    reason: str
+    want: Want | None
+    grant: int | None
+    instance: str | None  # the agent instance that it was handed to
+    start_by: float
+    settled: bool  # nothing more can be learnt about an UNKNOWN run
+    created_at: float
+    priority: int  # of its task, for the index that claims walk
+    task_seq: int
+    started_at: float | None = None
+    ended_at: float | None = None
+    granted_at: float | None = None
+    code: int | None = None
+    killed: bool = False
+    survivors: list[int] = []
+    left_running: int = 0
+    output_bytes: int = 0
+    output_stored: int = 0
+    output_sha256: str | None = None
+    output_gap: tuple[int, int] | None = None
