@@ -1,0 +1,134 @@
+"""What goes into a verb of the store, and what does it say back? Plain structs, no behaviour.
+
+A verb never wakes, publishes or answers anybody: it returns what has changed, and
+the hub acts on that after the commit.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from master.records import Agent
+from wire.messages import Grant, OutputAnswer, ResultAnswer, Word
+from wire.states import Standing
+
+
+class Changed(Struct, frozen=True):
+    """Ids of what a committed verb touched, for events and wake-ups.
+
+    `freed`: tasks in which a place became free, so that a waiting run may start.
+    `wake`: agents that have something to be told (a grant, a stop, a recall).
+    `ended`: tasks that reached their end.
+    """
+
+    tasks: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    wake: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    freed: tuple[str, ...] = ()
+
+
+class NewTask(Struct, frozen=True, kw_only=True):
+    """A submission that was found sound, with its targets resolved, in the order they shall run."""
+
+    id: str
+    script: bytes
+    targets: list[tuple[str, str]]  # (agent id, hostname as it is now)
+    name: str
+    created_by: str
+    parallel: int  # runs at once, resolved; 0: all
+    fail_count: int | None
+    fail_rate: float | None
+    on_limit: str
+    priority: int
+    offline: str
+    expires_in: float
+    lost_after: float
+    settings: dict[str, Any]
+    skip: frozenset[str] = frozenset()  # agents that are offline, where offline is "skip"
+    skip_reason: str = "the host was offline at submission"
+    key: str | None = None  # Idempotency-Key, scoped to created_by
+    body_hash: str = ""  # of the submission, to tell a repeat from another body
+
+
+class Added(Struct, frozen=True):
+    """`created` False: the same key had made this task before, nothing was changed."""
+
+    task: str
+    created: bool
+    changed: Changed = Changed()
+
+
+class Enrolled(Struct, frozen=True):
+    """`created`: this key was not known before."""
+
+    agent: Agent
+    created: bool
+
+
+class Seen(Struct, frozen=True):
+    """What the latest heartbeat of an agent said."""
+
+    at: float
+    hostname: str
+    ip: list[str]
+
+
+class PollAnswer(Struct, frozen=True):
+    """What a poll is to be answered with, once this is committed.
+
+    Without grants and words the poll stays parked. A standing other than
+    ENROLLED: the agent is refused.
+    """
+
+    grants: list[Grant]
+    words: list[Word]
+    standing: Standing
+    changed: Changed = Changed()
+
+
+class Finished(Struct, frozen=True):
+    answer: ResultAnswer
+    changed: Changed = Changed()
+
+
+class Appended(Struct, frozen=True):
+    """`task` None: a stray, no run of this agent."""
+
+    answer: OutputAnswer
+    task: str | None
+    run: str
+    grown: bool  # bytes were added
+
+
+class Credential(Struct, frozen=True, kw_only=True):
+    """An API token without its secret; `id` may be shown and is what a revocation names."""
+
+    id: str
+    role: str  # viewer | operator | admin
+    label: str
+    created_at: float
+    revoked_at: float | None = None
+
+
+class NewSecret(Struct, frozen=True):
+    """The only time the secret is seen: the store keeps its SHA-256."""
+
+    id: str
+    secret: str
+
+
+class Peer(Struct, frozen=True):
+    """A CURVE key that may speak: role is agent or web; `agent` its id, for an agent."""
+
+    key: str
+    role: str
+    agent: str | None = None
+    standing: Standing = Standing.ENROLLED
+
+
+class Hold(Struct, frozen=True):
+    """Why nothing is handed out to anybody until an operator releases it."""
+
+    reason: str
+    since: float
