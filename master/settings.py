@@ -1,0 +1,43 @@
+"""What can be set on a master?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils import setting
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def _not_an_address(value: str | None) -> str | None:
+    host, _, port = (value or "").rpartition(":")
+    if host and port.isdecimal() and 0 < int(port) < 65536:
+        return None
+    return "must be host:port, such as master.example.org:9000"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Decides who may start what, and remembers everything."""
+
+    state_dir: Path = setting(
+        Path("/var/lib/mschedule-master"), "where store and keys are kept", metavar="dir"
+    )
+    bind: str = setting("0.0.0.0", "address to listen on", metavar="address")
+    port: int = setting(9000, "port to listen on; 0 takes a free one", minimum=0, maximum=65535)
+    advertise: str | None = setting(
+        None,
+        "host:port at which agents reach this master, put into join strings;"
+        " none: the name of this machine and the port",
+        metavar="host:port",
+        check=_not_an_address,
+    )
+    print_join: str | None = setting(
+        None,
+        "print a join string for an agent or for the web, and leave; works while the master runs",
+        choices=("agent", "web"),
+        only="argv",
+    )
+    heartbeat: float = setting(
+        5.0, "seconds between two heartbeats of an agent", minimum=1, maximum=60
+    )
+    log_level: str = setting("info", "least severity that is logged", choices=LEVELS)

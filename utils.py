@@ -1,0 +1,462 @@
+"""How is a program set up? Logging, layered settings, state directories. Nothing of the domain.
+
+Kept light, and free of gevent: an agent imports it on every host, and the web, whose
+process is not patched, imports it too.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import logging
+import math
+import os
+import signal
+import sys
+import time
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+VERSION = "0.1.0"
+
+T = TypeVar("T")
+
+
+class StartError(Exception):
+    """The program cannot start, for a reason that the operator can mend; shown as one line."""
+
+
+# ---- logging
+
+
+class _OneLine(logging.Formatter):
+    """`2026-11-21T08:50:00.123Z INFO agent.cm: text`, whatever the text holds.
+
+    Hostnames and reasons come from other machines, so that control characters are
+    escaped: nobody forges a second line.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return iso(record.created) or ""
+
+
+def _escaped(character: str) -> str:
+    return " | " if character == "\n" else character.encode("unicode_escape").decode()
+
+
+def set_up_logging(level: str) -> None:
+    """Log to stderr from `level` (debug, info, warning, error) on; called once, at the start."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def getLogger(name: str) -> logging.Logger:
+    """The logger of a module: `log = getLogger(__name__)`."""
+    return logging.getLogger(name)
+
+
+log = getLogger(__name__)
+
+
+# ---- settings: argv > environment > TOML file > default
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """What `setting` keeps of a field besides its type and default."""
+
+    help: str
+    metavar: str | None
+    choices: tuple[str, ...]
+    minimum: float | None
+    maximum: float | None
+    secret: bool
+    only: str | None
+    check: Callable[[Any], str | None] | None
+
+
+def setting(
+    default: T,
+    help: str,
+    *,
+    metavar: str | None = None,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    secret: bool = False,
+    only: str | None = None,
+    check: Callable[[T], str | None] | None = None,
+) -> T:
+    """One field of a settings dataclass, of type str, int, float, bool or Path, or any with None.
+
+    Field `state_dir` becomes `--state-dir`, `MSCHEDULE_STATE_DIR` and the TOML key `state_dir`.
+    `secret`: on the command line only `-` is taken, and read from stdin; the value is never
+    repeated in a message. `only`: "argv" for what asks for an action, "environment" for what
+    only tests change. `check`: for a bad value says what would be right, else None.
+    """
+    rule = _Rule(help, metavar, choices, minimum, maximum, secret, only, check)
+    return dataclasses.field(default=default, metadata={"rule": rule})
+
+
+S = TypeVar("S")
+
+
+def load_settings(
+    cls: type[S],
+    program: str,
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> S:
+    """The settings of `program`, from argv > environment > TOML file (`--config`) > default.
+
+    argv is sys.argv[1:] and environ os.environ if None. Exits 2 on a bad value, with a line
+    that names it and says what would be right.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    environ = os.environ if environ is None else environ
+    options = _options(cls)
+    parser = _parser(cls, program, options)
+    given = vars(parser.parse_args(argv))
+    try:
+        path = given["config"] or environ.get("MSCHEDULE_CONFIG")
+        table = _read_table(path, options) if path else {}
+        return cls(**_layered(options, given, environ, table))
+    except _BadSetting as bad:
+        parser.exit(2, f"{program}: {bad}\n")
+
+
+class _BadSetting(Exception):
+    def __init__(self, name: str, value: object, source: str, right: str):
+        super().__init__(f"{name} = {value!r} (from {source}): {right}")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """A field of a settings dataclass, with its names in each layer."""
+
+    name: str
+    kind: type
+    optional: bool
+    default: Any
+    rule: _Rule
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "MSCHEDULE_" + self.name.upper()
+
+
+def _options(cls: type[Any]) -> list[_Option]:
+    hints = typing.get_type_hints(cls)
+    options = []
+    for field in dataclasses.fields(cls):
+        kinds = [kind for kind in _alternatives(hints[field.name]) if kind is not types.NoneType]
+        optional = len(kinds) < len(_alternatives(hints[field.name]))
+        options.append(
+            _Option(field.name, kinds[0], optional, field.default, field.metadata["rule"])
+        )
+    return options
+
+
+def _alternatives(hint: Any) -> tuple[type, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
+
+
+def _parser(cls: type[Any], program: str, options: list[_Option]) -> argparse.ArgumentParser:
+    hidden = [option for option in options if option.rule.only == "environment"]
+    notes = [f"{option.variable}: {option.rule.help}" for option in hidden]
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=(cls.__doc__ or "").strip().splitlines()[0],
+        epilog="In the environment only: " + "; ".join(notes) if notes else None,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{program} {VERSION}")
+    parser.add_argument(
+        "--config", metavar="FILE", help="TOML file with settings by name (MSCHEDULE_CONFIG)"
+    )
+    for option in options:
+        if option.rule.only != "environment":
+            _add_flag(parser, option)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, option: _Option) -> None:
+    help = option.rule.help.replace("%", "%%") + f" ({_origin(option)})".replace("%", "%%")
+    if option.kind is bool:
+        parser.add_argument(
+            option.flag, help=help, action=argparse.BooleanOptionalAction, default=None
+        )
+    else:
+        metavar = option.rule.metavar or "|".join(option.rule.choices) or option.kind.__name__
+        parser.add_argument(option.flag, help=help, metavar=metavar, default=None)
+
+
+def _origin(option: _Option) -> str:
+    names = [] if option.rule.only == "argv" else [option.variable]
+    shown = "none" if option.default is None else str(option.default)
+    return ", ".join([*names, f"default {shown}"])
+
+
+def _layered(
+    options: list[_Option],
+    given: Mapping[str, Any],
+    environ: Mapping[str, str],
+    table: Mapping[str, Any],
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for option in options:
+        if given.get(option.name) is not None:
+            values[option.name] = _from_argv(option, given[option.name])
+        elif option.rule.only != "argv" and environ.get(option.variable):
+            values[option.name] = _parsed(option, environ[option.variable], option.variable)
+        elif option.name in table:
+            values[option.name] = _from_table(option, table[option.name])
+    return values
+
+
+def _from_argv(option: _Option, value: str | bool) -> Any:
+    if isinstance(value, bool):
+        return value
+    if not option.rule.secret:
+        return _parsed(option, value, option.flag)
+    if value != "-":
+        raise _BadSetting(
+            option.name,
+            "…",
+            option.flag,
+            "every user of the host can read a command line: "
+            f"give - and the value on stdin, or set {option.variable}",
+        )
+    return _parsed(option, sys.stdin.readline().strip(), "stdin")
+
+
+def _from_table(option: _Option, value: object) -> Any:
+    """A TOML value has a type of its own, which must fit; 5 is taken for 5.0."""
+    wanted: type | tuple[type, ...] = str if option.kind is Path else option.kind
+    if wanted is float:
+        wanted = (int, float)
+    fits = isinstance(value, wanted) and isinstance(value, bool) == (option.kind is bool)
+    if not fits:
+        raise _BadSetting(option.name, _shown(option, value), "the TOML file", _right(option))
+    return _parsed(option, str(value), "the TOML file")
+
+
+_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _parsed(option: _Option, text: str, source: str) -> Any:
+    try:
+        value = _WORDS[text.lower()] if option.kind is bool else option.kind(text)
+    except (ValueError, KeyError):
+        raise _BadSetting(option.name, _shown(option, text), source, _right(option)) from None
+    rule = option.rule
+    below = rule.minimum is not None and not value >= rule.minimum
+    above = rule.maximum is not None and not value <= rule.maximum
+    infinite = isinstance(value, float) and not math.isfinite(value)
+    wrong_word = bool(rule.choices) and value not in rule.choices
+    if below or above or infinite or wrong_word or text == "":
+        raise _BadSetting(option.name, _shown(option, text), source, _right(option))
+    right = rule.check(value) if rule.check else None
+    if right is not None:
+        raise _BadSetting(option.name, _shown(option, text), source, right)
+    return value
+
+
+def _shown(option: _Option, value: object) -> object:
+    return "…" if option.rule.secret else value
+
+
+_NOUNS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text that is not empty",
+    Path: "a path",
+}
+
+
+def _right(option: _Option) -> str:
+    rule = option.rule
+    if rule.choices:
+        return "must be one of " + ", ".join(rule.choices)
+    noun = "must be " + _NOUNS[option.kind]
+    if rule.minimum is not None and rule.maximum is not None:
+        return f"{noun} from {rule.minimum:g} to {rule.maximum:g}"
+    if rule.minimum is not None:
+        return f"{noun}, at least {rule.minimum:g}"
+    return noun
+
+
+def _read_table(path: str, options: list[_Option]) -> dict[str, Any]:
+    import tomllib  # only here: most agents have no file, and every agent counts its memory
+
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _BadSetting(
+            "config",
+            path,
+            "--config or MSCHEDULE_CONFIG",
+            f"must be a readable TOML file: {reason}",
+        ) from None
+    known = [option.name for option in options if option.rule.only is None]
+    for name, value in table.items():
+        if name not in known:
+            raise _BadSetting(
+                name, value, path, "there is no such setting; known: " + ", ".join(known)
+            )
+    return table
+
+
+# ---- starting a program
+
+
+def launch(cls: type[S], program: str, run: Callable[[S], int]) -> int:
+    """Settings, logging, failpoints, then `run(settings)`; its exit code is the program's.
+
+    A StartError becomes one line and exit code 1.
+    """
+    settings = load_settings(cls, program)
+    set_up_logging(getattr(settings, "log_level", "info"))
+    try:
+        arm_failpoints(os.environ.get("MSCHEDULE_FAILPOINTS", ""))
+        return run(settings)
+    except StartError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+
+
+# ---- state directories and private files
+
+
+@contextlib.contextmanager
+def state_dir(path: Path) -> Iterator[Path]:
+    """Make `path` if it is missing (0700) and hold its lock; StartError if another process does.
+
+    The lock goes with the process, however it ends; a child that execs does not inherit it.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(
+            f"the state directory {path} cannot be used: {error.strerror}; "
+            "choose another with --state-dir"
+        ) from error
+    try:
+        _take_lock(descriptor, path)
+        yield path
+    finally:
+        os.close(descriptor)
+
+
+def _take_lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        raise StartError(
+            f"the state directory {path} is in use by process {holder or 'unknown'}; "
+            "stop it, or choose another with --state-dir"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, mode 0600: wholly or not at all, and durably."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make creations, renames and removals in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ---- times
+
+
+def iso(ts: float | None) -> str | None:
+    """A UNIX time as people and JSON get it: `2026-11-21T08:50:00.123Z`; None stays None."""
+    if ts is None:
+        return None
+    whole_s, milliseconds = divmod(round(ts * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole_s)) + f".{milliseconds:03}Z"
+
+
+# ---- failpoints
+
+
+@dataclasses.dataclass
+class _Failpoint:
+    action: str
+    hits_left: int
+
+
+_armed: dict[str, _Failpoint] = {}
+
+
+def arm_failpoints(text: str) -> None:
+    """Arm what MSCHEDULE_FAILPOINTS says: `name=kill,other=stop:3,third=raise`.
+
+    kill and stop send the process SIGKILL and SIGSTOP, raise raises OSError; `:3` does so at
+    the third hit and not before. For fault tests; each armed one is named in the log.
+    """
+    for item in filter(None, text.split(",")):
+        name, _, action_and_count = item.partition("=")
+        action, _, count = action_and_count.partition(":")
+        if not name or action not in ("kill", "stop", "raise") or not (count or "1").isdecimal():
+            raise StartError(
+                f"MSCHEDULE_FAILPOINTS has {item!r}: must be name=kill, name=stop or name=raise, "
+                "with :N for the Nth hit"
+            )
+        _armed[name] = _Failpoint(action, int(count or "1"))
+        log.warning(f"failpoint {name} is armed: {action} at hit {count or '1'}")
+
+
+def failpoint(name: str) -> None:
+    """A place where a fault test may kill, stop or fail the process; nothing unless armed."""
+    if not _armed:
+        return
+    point = _armed.get(name)
+    if point is None:
+        return
+    point.hits_left -= 1
+    if point.hits_left == 0:
+        _fire(name, point.action)
+
+
+def _fire(name: str, action: str) -> None:
+    if action == "raise":
+        raise OSError(errno.EIO, f"failpoint {name}")
+    os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
