@@ -214,6 +214,19 @@ class Done(Struct):
 # ---- web → master: each request carries the caller's credential; the master judges it
 
 
+class RegisterWeb(Struct):
+    """sendmsg(register_web): the web's first call, and its probe. `token` is needed once."""
+
+    version: str
+    protocol: int
+    token: str | None = None
+
+
+class WebRegistered(Struct):
+    version: str
+    protocol: int
+
+
 class Auth(Struct):
     token: str | None = None
     address: str = ""  # where the person sits, for the audit log
@@ -314,6 +327,26 @@ class JustAuth(Struct):
 
 
 # ---- master → web: values as HTTP shows them (times ISO 8601 UTC with milliseconds)
+
+
+class WhoAmI(Struct):
+    """Whose token it is; role is viewer, operator or admin."""
+
+    name: str
+    role: str
+
+
+class Added(Struct):
+    """`created` False: the Idempotency-Key had made this task before."""
+
+    id: str
+    created: bool
+
+
+class Changed(Struct):
+    """How many agents set_labels has changed."""
+
+    changed: int
 
 
 class AgentView(Struct):
