@@ -257,12 +257,14 @@ class Fleet:
         heartbeat_s: float = 1.0,
         environ: Mapping[str, str] | None = None,
         master_arguments: Sequence[str] = (),
+        master_port: int | None = None,
+        web_port: int | None = None,
     ):
         self.root = root
         self.slots = slots
         self.environ = dict(environ or {})
-        self.master_port = free_port()
-        self.web_port = free_port()
+        self.master_port = master_port or free_port()
+        self.web_port = web_port or free_port()
         self.master = self._program(
             "master",
             "appserver.py",
