@@ -1,0 +1,331 @@
+"""How does a program call the master? zerorpc's own client, made to fail truthfully.
+
+What zerorpc and ZeroMQ would rather do is queue a call while the master is away and run
+it after its caller gave up. Here a call is handed to zerorpc only while the connection
+stands, fails as soon as the connection breaks, and whatever a given-up call may have left
+behind is thrown away with the connection it was made on.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import gevent
+import gevent.event
+import msgspec
+import zerorpc
+import zmq
+from gevent.hub import get_hub
+from msgspec import Struct
+
+from wire.errors import Internal, Refusal, Unavailable, from_wire
+from wire.keys import KeyPair
+from wire.monitor import Monitor, Trouble, trouble_of
+
+__all__ = ["Client", "Trouble"]
+
+HANDSHAKE_MS = 3_000
+CONNECT_MS = 5_000  # a host that swallows packets
+RECONNECT_MS = 100
+RECONNECT_MAX_MS = 3_000
+SEND_QUEUE = 64
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Client:
+    """Calls the master's methods, from any number of greenlets of one hub.
+
+    It connects at the first call, by itself, and comes back by itself. `on_trouble` is
+    told, once a change, what is wrong with the connection and when it is right again.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        server_key: str,
+        keys: KeyPair,
+        *,
+        timeout_s: float = 10.0,
+        on_trouble: Callable[[Trouble, str], None] | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._server_key = server_key
+        self._keys = keys
+        self._timeout_s = timeout_s
+        self._on_trouble = on_trouble
+        self._context: zerorpc.Context | None = None
+        self._line: _Line | None = None  # the connection for new calls
+        self._retired: set[_Line] = set()  # those that only end the calls they have
+        self._reopening: gevent.Greenlet | None = None
+        self._up = gevent.event.Event()
+        self._failures = 0  # in a row, of connecting
+        self._trouble: Trouble | None = None
+        self._words = "has not answered yet"
+        self._closed = False
+
+    def call(
+        self,
+        method: str,
+        payload: Struct | dict[str, Any],
+        reply: type[T],
+        timeout_s: float | None = None,
+    ) -> T:
+        """Call `method` and return its answer as a `reply`.
+
+        Refusal: what the master says no with. Unavailable: there was no answer, within
+        the limit or ever; whether the call was carried out is then unknown, unless the
+        sentence says that it was not sent.
+        """
+        argument = msgspec.to_builtins(payload, builtin_types=(bytes,))
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        answer = self._exchange(method, argument, limit_s)
+        try:
+            return msgspec.convert(answer, reply)
+        except msgspec.ValidationError as error:
+            raise Internal(f"the master's answer to {method} has another form: {error}") from None
+
+    def send(
+        self,
+        type: str,
+        payload: Struct | dict[str, Any],
+        reply: "type[T]",
+        timeout_s: float | None = None,
+    ) -> T:
+        """Send one of `sendmsg`'s messages, as `call` does."""
+        envelope = {
+            "type": type,
+            "payload": msgspec.to_builtins(payload, builtin_types=(bytes,)),
+        }
+        return self.call("sendmsg", envelope, reply, timeout_s)
+
+    def close(self) -> None:
+        """Close the connection. Calls under way fail as Unavailable."""
+        self._closed = True
+        if self._reopening is not None:
+            self._reopening.kill(block=False)
+        for line in [self._line, *self._retired]:
+            if line is not None:
+                line.close()
+        self._line = None
+        self._retired.clear()
+        self._up.set()
+        if self._context is not None:
+            self._context.term()
+            self._context = None
+
+    # ---- one call
+
+    def _exchange(self, method: str, argument: object, limit_s: float) -> object:
+        sent = False
+        with gevent.Timeout(limit_s) as timeout:
+            try:
+                line = self._connected()
+                sent = True
+                return self._through(line, method, argument)
+            except gevent.Timeout as expired:
+                if expired is not timeout:
+                    raise
+        if sent:
+            raise Unavailable(f"no answer to {method} from {self._master} within {limit_s:g} s")
+        raise Unavailable(f"{self._master} {self._words}; {method} was not sent")
+
+    def _connected(self) -> "_Line":
+        """The connection, once it stands."""
+        while True:
+            if self._closed:
+                raise Unavailable("the connection to the master was closed by this program")
+            if self._line is None and self._reopening is None:
+                self._open()
+            if self._line is not None and self._line.is_up:
+                return self._line
+            self._up.wait()
+
+    def _through(self, line: "_Line", method: str, argument: object) -> object:
+        try:
+            return line.call(method, argument)
+        except zerorpc.RemoteError as error:
+            raise _refusal(error) from None
+        except _LineLost:
+            raise Unavailable(
+                f"the connection to {self._master} was lost before {method} was answered"
+            ) from None
+        except BaseException:  # given up: time is over, or the greenlet is being killed
+            self._retire(line)
+            raise
+        finally:
+            self._sweep(line)
+
+    # ---- connections
+
+    def _open(self) -> None:
+        """Begin to connect. Needs no answer: the monitor tells how it goes."""
+        self._reopening = None
+        if self._context is None:
+            self._context = zerorpc.Context()
+            _quieten_zerorpc()
+        self._up.clear()
+        line = _Line(self._context, self._keys, self._server_key)
+        self._line = line
+        line.connect(self._endpoint, lambda event, value: self._on_event(line, event, value))
+
+    def _retire(self, line: "_Line") -> None:
+        """Let a connection end the other calls that it has, and make a new one for what comes.
+
+        What the given-up call left in it, a channel or a message not sent yet, goes with it.
+        """
+        if self._line is line:
+            self._retired.add(line)
+            self._line = None
+            self._open()
+
+    def _sweep(self, line: "_Line") -> None:
+        """Close a retired connection whose last call has ended."""
+        if line in self._retired and not line.is_used:
+            self._retired.discard(line)
+            gevent.spawn(line.close)
+
+    def _on_event(self, line: "_Line", event: zmq.Event, value: int) -> None:
+        if event == zmq.Event.HANDSHAKE_SUCCEEDED:
+            self._rise(line)
+            return
+        trouble = trouble_of(event, value)
+        if line is self._line and trouble is not None:
+            self._report(*trouble)
+        if event == zmq.Event.DISCONNECTED:
+            self._fall(line)
+
+    def _rise(self, line: "_Line") -> None:
+        line.is_up = True
+        if line is self._line:
+            self._failures = 0
+            self._report(Trouble.RECOVERED, "can be reached again")
+            self._up.set()
+
+    def _fall(self, line: "_Line") -> None:
+        """A connection ended, or failed in its handshake: drop it whole, and make another.
+
+        libzmq would go on with it by itself, but ten times a second after a failed
+        handshake, never after some, and with whatever waits to be sent.
+        """
+        was_up, line.is_up = line.is_up, False
+        self._retired.discard(line)
+        if line is self._line:
+            self._line = None
+            self._up.clear()
+            if was_up:
+                self._report(Trouble.UNREACHABLE, "has gone: the connection ended")
+            self._reopening = gevent.spawn_later(self._pause_s(was_up), self._open)
+        line.close()
+
+    def _pause_s(self, was_up: bool) -> float:
+        """How long to wait before connecting again; spread, so that no fleet returns as one."""
+        if was_up:
+            return random.uniform(0, RECONNECT_MS) / 1000
+        self._failures += 1
+        longest_ms = min(RECONNECT_MAX_MS, RECONNECT_MS << min(self._failures, 10))
+        return random.uniform(longest_ms / 2, longest_ms) / 1000
+
+    def _report(self, trouble: Trouble, words: str) -> None:
+        now = None if trouble is Trouble.RECOVERED else trouble
+        self._words = words
+        if now is self._trouble:
+            return
+        self._trouble = now
+        if self._on_trouble is not None:
+            self._on_trouble(trouble, f"{self._master} {words}")
+
+    @property
+    def _master(self) -> str:
+        return f"the master at {self._endpoint.removeprefix('tcp://')}"
+
+
+class _LineLost(Exception):
+    """Thrown into the calls of a connection that has ended."""
+
+
+class _Line:
+    """One connection: a zerorpc client, the monitor of its socket, and who waits for it."""
+
+    def __init__(self, context: "zerorpc.Context", keys: KeyPair, server_key: str) -> None:
+        self.is_up = False
+        self._waiting: set[gevent.greenlet.greenlet] = set()
+        self._monitor: Monitor | None = None
+        # No heartbeats of zerorpc's: they cost two greenlets a call, and the monitor, TCP
+        # keepalive and a limit on each call say the same.
+        self._client = zerorpc.Client(context=context, heartbeat=None, timeout=None)
+        self._socket: zmq.Socket[bytes] = self._client._events._socket
+        _configure(self._socket, keys, server_key)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether calls wait for their answers."""
+        return bool(self._waiting)
+
+    def connect(self, endpoint: str, on_event: Callable[[zmq.Event, int], None]) -> None:
+        self._monitor = Monitor(self._socket, on_event)
+        self._socket.ipv6 = "[" in endpoint  # else "localhost" may mean ::1 only
+        self._client.connect(endpoint)
+
+    def call(self, method: str, argument: object) -> object:
+        """Make a call and wait for its answer, without limit."""
+        greenlet = gevent.getcurrent()
+        self._waiting.add(greenlet)
+        try:
+            return self._client(method, argument)
+        finally:
+            self._waiting.discard(greenlet)
+
+    def close(self) -> None:
+        """Close at once, dropping what was not sent; repeating it is harmless."""
+        if self._monitor is None:
+            return
+        self._monitor.close()
+        self._monitor = None
+        self._client.close()
+        for greenlet in self._waiting:
+            get_hub().loop.run_callback(self._throw, greenlet)
+
+    def _throw(self, greenlet: "gevent.greenlet.greenlet") -> None:
+        """In the hub: end a call that is still waiting."""
+        if greenlet in self._waiting:
+            greenlet.throw(_LineLost())
+
+
+def _configure(socket: "zmq.Socket[bytes]", keys: KeyPair, server_key: str) -> None:
+    socket.curve_publickey = keys.public.encode()
+    socket.curve_secretkey = keys.secret.encode()
+    socket.curve_serverkey = server_key.encode()
+    socket.linger = 0
+    socket.sndhwm = SEND_QUEUE
+    socket.setsockopt(zmq.IMMEDIATE, 1)  # no queue for a connection that does not stand
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+
+
+def _refusal(error: "zerorpc.RemoteError") -> Refusal:
+    """The Refusal that the master sent; a peer that is no master may send anything."""
+    rest = error.traceback if isinstance(error.traceback, str) else None
+    return from_wire(str(error.name), str(error.msg), rest)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "gevent_zeromq BUG" not in str(record.msg)
+
+
+def _quieten_zerorpc() -> None:
+    """Keep zerorpc from logging an error whenever the hub was busy for a second.
+
+    Its socket looks again each second, finds a message that the hub had not come to yet,
+    and takes that for a lost event. Nothing is lost, and nobody could act on the line.
+    """
+    logging.getLogger("zerorpc.gevent_zmq").addFilter(_is_news)
