@@ -1,0 +1,81 @@
+"""Who may import whom? Entry points → packages → wire → utils, and never back."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRIES = {"app": "agent", "appserver": "master", "appwebserver": "webserver"}
+PACKAGES = ("agent", "master", "webserver")
+ALLOWED = {
+    "utils": set(),
+    "wire": {"wire", "utils"},
+    **{package: {package, "wire", "utils"} for package in PACKAGES},
+    **{entry: {package, "utils"} for entry, package in ENTRIES.items()},
+}
+OURS = set(ALLOWED)
+
+
+def files(room: str) -> list[Path]:
+    folder = ROOT / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [ROOT / f"{room}.py"]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, wherever in it, by their full names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def tops(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path)}
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_it_imports_inwards_only(room):
+    for path in files(room):
+        strangers = (tops(path) & OURS) - ALLOWED[room]
+        assert not strangers, f"{path} imports {strangers}"
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_it_never_imports_tests_or_scripts(room):
+    for path in files(room):
+        assert not tops(path) & {"tests", "scripts", "benchmarks"}, path
+
+
+@pytest.mark.parametrize("room", [*PACKAGES, *ENTRIES, "utils"])
+def test_it_leaves_zerorpc_to_the_wire(room):
+    for path in files(room):
+        assert "zerorpc" not in tops(path), path
+
+
+def test_it_does_not_patch_the_web():
+    for room in ("webserver", "appwebserver", "wire", "utils"):
+        for path in files(room):
+            assert not any(name.startswith("gevent.monkey") for name in imported(path)), path
+
+
+@pytest.mark.parametrize("entry", ["app", "appserver"])
+def test_it_patches_before_anything_else_in_the_gevent_programs(entry):
+    statements = ast.parse((ROOT / f"{entry}.py").read_text()).body
+    first = [ast.unparse(statement) for statement in statements[1:3]]  # after the docstring
+    assert first == ["from gevent import monkey", "monkey.patch_all(ssl=False)"]
+
+
+@pytest.mark.parametrize("module", ["agent.runner", "agent.supervisor"])
+def test_it_runs_scripts_with_nothing_but_the_standard_library(module):
+    """Neither may load more, directly or through others: a copy of it lives with every run."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    loaded = {name.partition(".")[0] for name in printed.split()}
+    assert loaded <= {*sys.stdlib_module_names, "agent", "__main__", "_distutils_hack"}
