@@ -1,0 +1,644 @@
+"""What follows from a poll, a result, a cancel or the passing of time? Decisions on records.
+
+Every function takes the records that the transaction has locked, and `now`, and returns the
+records as they are to be written. Nothing is written, sent or timed here; what is not returned
+stays as it was. Each rule that keeps a run from starting twice, or from being called something
+that it isn't, is one small predicate with its reason; tests/model replaces them one by one and
+shows what happens then.
+
+The rule behind most of them: hand-outs are numbered per agent, and an agent's `hw` is the highest
+number that its journal has accepted. A run with a higher number did not arrive; one with a lower
+number did, whatever an inventory says.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from master.records import Agent, Run, Task
+from master.state import move_run, move_task
+from master.task import count, has_place, limit_exceeded, may_hand_out, verdict
+from utils import iso
+from wire.messages import Done, DoneRecord, Grant, Held, Poll, Result, TaskSpec, Word
+from wire.states import (
+    ENDED_RUN,
+    ENDED_TASK,
+    Cause,
+    RunState,
+    Stage,
+    Standing,
+    Stop,
+    TaskState,
+    Want,
+    WordKind,
+)
+
+PAST_INSTANCES = 1_000  # remembered per agent; one a boot, so this is years
+
+_CAUSE_OF_WANT = {Want.CANCEL: Cause.CANCEL, Want.SKIP: Cause.SKIP, Want.LIMIT: Cause.LIMIT}
+_CAUSE_OF_STOP = {Stop.CANCEL: Cause.CANCEL, Stop.LIMIT: Cause.LIMIT}
+
+
+# ---- what a decision returns
+
+
+class Sweep(Struct, frozen=True, kw_only=True):
+    """One move of many runs of a task, to be made in one statement, after the single runs.
+
+    `to`: what the WAITING ones become, None to leave them. `want`: what is wanted of those that
+    are RUNNING, or UNKNOWN and not settled, and of which nothing but SKIP is wanted yet; None to
+    leave them. The task's counters have it already.
+    """
+
+    task: str
+    to: RunState | None
+    reason: str
+    want: Want | None
+    at: float
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """The records as they are to be written; first `runs` and `tasks`, then `sweeps`."""
+
+    agent: Agent | None = None  # None: as it was
+    tasks: tuple[Task, ...] = ()
+    runs: tuple[Run, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
+
+
+class Sent(Struct, frozen=True, kw_only=True):
+    """A hand-out that has to be in the answer. `cause` is not None exactly if it is void."""
+
+    run: Run
+    cause: Cause | None = None
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """What a poll is answered with, before anything new is claimed for it.
+
+    `sent`: all hand-outs above the agent's hw, in order; an answer with new grants names these
+    too. `hold`: the store is older than the agent; it must hand out nothing to anybody until an
+    operator says so. `quarantine`: why this identity is in use twice; then nothing else is set.
+    `places`: how many runs may be claimed. `strays`: held, and no run that the store knows.
+    """
+
+    change: Change = Change()
+    sent: tuple[Sent, ...] = ()
+    words: tuple[Word, ...] = ()
+    strays: tuple[Held, ...] = ()
+    places: int = 0
+    hold: str | None = None
+    quarantine: str | None = None
+
+
+# ---- a poll
+
+
+def session_is_current(session: str, current: str | None) -> bool:
+    """Is this a message of the session that this master gave last? None: it gave none.
+
+    A poll that waited in a queue while the store was restored speaks of another history.
+    """
+    return session == current
+
+
+def judge_poll(
+    agent: Agent,
+    runs: Iterable[Run],
+    tasks: Mapping[str, Task],
+    poll: Poll,
+    now: float,
+    *,
+    held_back: bool = False,
+) -> Judgement:
+    """Compare what an agent holds with what it was handed; it is no stranger to this session.
+
+    `runs`: those of the agent that are RUNNING, or UNKNOWN and not settled, and in any state
+    those that `poll.held` names. `tasks`: theirs. `held_back`: hand-outs wait for an operator.
+    The same poll may be judged again while it is parked.
+    """
+    if poll.instance in agent.past_instances:
+        return Judgement(quarantine=_clone(agent, poll))
+    books = _Books(tasks, now)
+    hand = _Hand(books, {run.id: run for run in runs}, poll)
+    if journal_lost(agent, poll):
+        hand.forget("the agent lost its journal")
+        agent = replace(agent, acked=poll.hw)
+    behind = store_is_older(agent, poll)
+    if behind:
+        hand.words.append(Word(kind=WordKind.RECALL, since=agent.granted))
+    else:
+        agent = replace(agent, acked=max(agent.acked, poll.hw))
+    hand.recall_missing()
+    hand.send_lost(agent.acked)
+    hand.judge_held()
+    hold = _older(agent, poll) if behind else None
+    resting = held_back or behind or agent.standing is not Standing.ENROLLED
+    taken = sum(sent.cause is None for sent in hand.sent)
+    return Judgement(
+        change=books.close(_of_instance(agent, poll.instance)),
+        sent=tuple(hand.sent),
+        words=tuple(hand.words),
+        strays=tuple(hand.strays),
+        places=0 if resting else max(0, poll.free - taken),
+        hold=hold,
+    )
+
+
+def journal_lost(agent: Agent, poll: Poll) -> bool:
+    """Does the agent know less than it once said? An instance never does: that poll is only old."""
+    return poll.instance != agent.instance and poll.hw < agent.acked
+
+
+def store_is_older(agent: Agent, poll: Poll) -> bool:
+    """Has the agent accepted what this store never handed out? Then the store was restored."""
+    return poll.hw > agent.granted
+
+
+def lost(run: Run, hw: int) -> bool:
+    """Did the hand-out not reach the journal? Decided by its number alone.
+
+    A run that is absent from an inventory may have come and gone.
+    """
+    return run.grant is not None and run.grant > hw
+
+
+def made_for(run: Run, instance: str) -> bool:
+    """May the hand-out still be sent? Another instance may have started it and not know."""
+    return run.instance == instance
+
+
+def void_cause(task: Task, run: Run, now: float) -> Cause | None:
+    """Why a handed-out run must not start any more; None: it may."""
+    if run.want is not None:
+        return _CAUSE_OF_WANT[run.want]
+    if task.stop is not None:
+        return _CAUSE_OF_STOP[task.stop]
+    if run.state is not RunState.RUNNING or run.start_by <= now:
+        return Cause.SKIP
+    return None
+
+
+def kill_cause(run: Run) -> Cause | None:
+    """Why a run that is alive must be stopped; None: it goes on.
+
+    Want SKIP is of a run that was thought not to have started in time. It has, so it goes on.
+    """
+    if run.want in (Want.CANCEL, Want.LIMIT):
+        return _CAUSE_OF_WANT[run.want]
+    if run.state in ENDED_RUN and run.state is not RunState.UNKNOWN:
+        return Cause.CANCEL
+    return None
+
+
+def _clone(agent: Agent, poll: Poll) -> str:
+    return (
+        f"it speaks as instance {poll.instance[:8]}, which instance {agent.instance[:8]} had "
+        "replaced: two hosts use one identity, or a host was rolled back"
+    )
+
+
+def _older(agent: Agent, poll: Poll) -> str:
+    return (
+        f"agent {agent.id} has accepted hand-out {poll.hw} and the store knows of "
+        f"{agent.granted}: the store was restored from an older copy"
+    )
+
+
+def _of_instance(agent: Agent, instance: str) -> Agent:
+    if instance == agent.instance:
+        return agent
+    past = [*agent.past_instances, agent.instance] if agent.instance else agent.past_instances
+    return replace(agent, instance=instance, past_instances=past[-PAST_INSTANCES:])
+
+
+class _Hand:
+    """One poll laid against the runs of its agent; collects what is to be answered."""
+
+    def __init__(self, books: "_Books", runs: dict[str, Run], poll: Poll):
+        self.books = books
+        self.runs = runs
+        self.poll = poll
+        self.held = {(held.run, held.attempt) for held in poll.held}
+        self.sent: list[Sent] = []
+        self.words: list[Word] = []
+        self.strays: list[Held] = []
+
+    def forget(self, reason: str) -> None:
+        """Nothing that was handed out and is not held can be learnt about any more."""
+        for run in self._missing():
+            self._give_up(run, reason)
+
+    def recall_missing(self) -> None:
+        """Ask for the done record of what arrived and is no longer held."""
+        for run in self._missing():
+            if not lost(run, self.poll.hw):
+                self.words.append(Word(kind=WordKind.RECALL, run=run.id, attempt=run.attempt))
+
+    def send_lost(self, hw: int) -> None:
+        """Send again, in order, what is above `hw`, the highest that any poll has said."""
+        for run in sorted(self._missing(), key=lambda run: run.grant or 0):
+            if not lost(run, hw):
+                continue
+            if not made_for(run, self.poll.instance):
+                self._give_up(run, "the host restarted before it confirmed the hand-out")
+            else:
+                cause = void_cause(self.books.task(run), run, self.books.now)
+                self.sent.append(Sent(run=run, cause=cause))
+
+    def judge_held(self) -> None:
+        """Say go or stop to each run that the agent holds."""
+        for held in self.poll.held:
+            run = self.runs.get(held.run)
+            if run is None or held.attempt > run.attempt:
+                self.strays.append(held)
+            elif held.attempt < run.attempt:
+                self._stop(held, Cause.CANCEL)
+            else:
+                self._judge(held, self._remembered(run))
+
+    def _judge(self, held: Held, run: Run) -> None:
+        if held.stage is Stage.LIVE:
+            self._stop(held, kill_cause(run))
+        elif held.stage is Stage.READY:
+            if cause := void_cause(self.books.task(run), run, self.books.now):
+                self._stop(held, cause)
+            else:
+                self.words.append(Word(kind=WordKind.GO, run=held.run, attempt=held.attempt))
+
+    def _stop(self, held: Held, cause: Cause | None) -> None:
+        if cause is not None and held.stage in (Stage.READY, Stage.LIVE):
+            self.words.append(
+                Word(kind=WordKind.STOP, run=held.run, attempt=held.attempt, cause=cause)
+            )
+
+    def _remembered(self, run: Run) -> Run:
+        """A WAITING run that is held was handed out by a store that is no more."""
+        if run.state is not RunState.WAITING:
+            return run
+        return self._put(self.books.move(run, RunState.UNKNOWN, "handed out before the restore"))
+
+    def _missing(self) -> list[Run]:
+        return [
+            run
+            for run in self.runs.values()
+            if is_open(run) and (run.id, run.attempt) not in self.held
+        ]
+
+    def _give_up(self, run: Run, reason: str) -> None:
+        self._put(self.books.settle_unknown(run, reason))
+
+    def _put(self, run: Run) -> Run:
+        self.runs[run.id] = run
+        return run
+
+
+def is_open(run: Run) -> bool:
+    """Was it handed out, and may more be learnt about it?"""
+    return run.state is RunState.RUNNING or (run.state is RunState.UNKNOWN and not run.settled)
+
+
+# ---- handing out
+
+
+def claim(
+    task: Task, agent: Agent, run: Run, instance: str, now: float
+) -> tuple[Task, Agent, Run] | None:
+    """Hand a run out, in a place that the judgement of a poll has left; None: it may not now.
+
+    The place is taken in the task's counters, which all masters guard; counting its runs would
+    let two of them take the last place at once.
+    """
+    if not (may_hand_out(task) and has_place(task) and agent.standing is Standing.ENROLLED):
+        return None
+    if run.state is not RunState.WAITING or run.start_by <= now or instance != agent.instance:
+        return None
+    if task.state is TaskState.WAITING:
+        task = replace(task, state=move_task(task.id, task.state, TaskState.RUNNING))
+    task = replace(
+        count(task, RunState.WAITING, RunState.RUNNING),
+        started_at=now if task.started_at is None else task.started_at,
+    )
+    agent = replace(agent, granted=agent.granted + 1)
+    run = replace(
+        run,
+        state=move_run(run.id, run.state, RunState.RUNNING),
+        reason="",
+        grant=agent.granted,
+        instance=instance,
+        granted_at=now,
+        started_at=now,
+    )
+    return task, agent, run
+
+
+def grant_of(sent: Sent, spec: TaskSpec, now: float) -> Grant:
+    """The message for a hand-out; a void one carries no task."""
+    run = sent.run
+    assert run.grant is not None and run.instance is not None, f"run {run.id} is not handed out"
+    return Grant(
+        run=run.id,
+        attempt=run.attempt,
+        grant=run.grant,
+        instance=run.instance,
+        start_in=max(0.0, run.start_by - now),
+        void=sent.cause is not None,
+        cause=sent.cause,
+        task=None if sent.cause is not None else spec,
+    )
+
+
+# ---- results
+
+
+def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
+    """What a result changes; None: nothing, and it is acknowledged all the same.
+
+    A repeat, a result of an earlier attempt and one that comes after another verdict change
+    nothing; UNKNOWN is replaced, once. Raises IllegalMove if `result.state` is no end.
+    """
+    if result.attempt != run.attempt or not may_learn(run):
+        return None
+    books = _Books({task.id: task}, now)
+    books.prove(
+        run,
+        result.state,
+        result.reason,
+        code=result.code,
+        started_at=result.started_at,
+        ended_at=result.ended_at,
+        killed=result.killed,
+        survivors=result.survivors,
+        left_running=result.left_running,
+        output_bytes=max(run.output_bytes, result.output_bytes),
+        output_sha256=result.output_sha256,
+        output_gap=result.output_gap,
+    )
+    return books.close()
+
+
+def may_learn(run: Run) -> bool:
+    """Can evidence from the agent still change what is said of the run?
+
+    Also of one that WAITS: it was handed out by a store that is no more.
+    """
+    return run.state not in ENDED_RUN or run.state is RunState.UNKNOWN
+
+
+def settle_done(
+    agent: Agent,
+    runs: Iterable[Run],
+    tasks: Mapping[str, Task],
+    done: Done,
+    now: float,
+) -> Change:
+    """Take over the done records that were recalled.
+
+    `runs`: those of the agent that the records or `done.asked` name, and, while `done.hw` is
+    above `agent.granted`, all of its WAITING ones. `tasks`: theirs.
+    """
+    books = _Books(tasks, now)
+    records = {(record.run, record.attempt): record for record in done.records}
+    behind = done.asked is None and done.hw > agent.granted
+    torn = behind and too_short(agent, done)
+    for run in runs:
+        record = records.get((run.id, run.attempt))
+        if record is not None:
+            _settle(books, run, record)
+        elif is_open(run) and done.asked is not None and run.id in done.asked:
+            books.settle_unknown(run, "the agent no longer knows how it ended")
+        elif torn and run.state is RunState.WAITING:
+            books.settle_unknown(run, "it may have run before the store was restored")
+    if behind:
+        agent = replace(agent, granted=done.hw, acked=done.hw)
+    return books.close(agent)
+
+
+def too_short(agent: Agent, done: Done) -> bool:
+    """Has the agent forgotten hand-outs that this store has never known?"""
+    return done.floor > agent.granted
+
+
+def _settle(books: "_Books", run: Run, record: DoneRecord) -> None:
+    if may_learn(run):
+        books.prove(run, record.state, "as the agent remembers it", code=record.code)
+
+
+# ---- people and time
+
+
+def cancel_task(task: Task, now: float) -> Change | None:
+    """Stop a task for good; None: there is nothing left to stop.
+
+    The first cause stays: a task that a limit had stopped ends FAILED, but what still runs of
+    it is stopped now. The task has not ended before its last run.
+    """
+    if task.state in ENDED_TASK or task.stop is not None:
+        if task.running + task.unknown == 0:
+            return None
+        return Change(sweeps=(_sweep(task, None, "", Want.CANCEL, now),))
+    sweep = _sweep(task, RunState.CANCELLED, "cancelled", Want.CANCEL, now)
+    task = replace(
+        count(task, RunState.WAITING, RunState.CANCELLED, task.waiting),
+        stop=Stop.CANCEL,
+        reason="being stopped",
+    )
+    return Change(tasks=(_ended(task, now),), sweeps=(sweep,))
+
+
+def cancel_run(task: Task, run: Run, now: float) -> Change | None:
+    """Stop one run; None: it has ended, or is being stopped already."""
+    books = _Books({task.id: task}, now)
+    if run.state is RunState.WAITING:
+        books.move(run, RunState.CANCELLED, "cancelled")
+        return books.close()
+    if not is_open(run) or run.want in (Want.CANCEL, Want.LIMIT):
+        return None
+    books.note(wanted(run, Want.CANCEL))
+    return books.close()
+
+
+def expire_task(task: Task, now: float) -> Change | None:
+    """Skip all that waits of a task whose time to start has passed; None: it has not.
+
+    Every run of a task has the task's `expires_at` as its start_by.
+    """
+    if task.state in ENDED_TASK or task.waiting == 0 or now < task.expires_at:
+        return None
+    reason = f"not started by {iso(task.expires_at)}"
+    sweep = _sweep(task, RunState.SKIPPED, reason, None, now)
+    task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
+    return Change(tasks=(_ended(task, now),), sweeps=(sweep,))
+
+
+def expire_run(task: Task, agent: Agent, run: Run, now: float) -> Change | None:
+    """Skip a run whose time to start has passed; None: it has not, or the run may have started.
+
+    One that was handed out and is not confirmed is asked for as void; if it turns out to have
+    started in time, it goes on.
+    """
+    if now < run.start_by:
+        return None
+    books = _Books({task.id: task}, now)
+    if run.state is RunState.WAITING:
+        books.move(run, RunState.SKIPPED, f"not started by {iso(run.start_by)}")
+        return books.close()
+    if not (is_open(run) and run.want is None and lost(run, agent.acked)):
+        return None
+    books.note(wanted(run, Want.SKIP))
+    return books.close()
+
+
+def silent_since(agent: Agent, listening_since: float, last_stall: float) -> float:
+    """From when on the silence of an agent counts.
+
+    While this master was not there, or was stalled, no agent could be heard: without this, a
+    master that slept would declare the whole fleet lost.
+    """
+    return max(agent.last_seen, listening_since, last_stall)
+
+
+def lose_run(task: Task, agent: Agent, run: Run, silent_since: float, now: float) -> Change | None:
+    """Give up waiting for a run's agent, see `silent_since`; None: not yet."""
+    if run.state is not RunState.RUNNING or now - silent_since < task.lost_after:
+        return None
+    books = _Books({task.id: task}, now)
+    books.move(run, RunState.UNKNOWN, f"agent not seen since {iso(agent.last_seen)}")
+    return books.close()
+
+
+def bury_agent(
+    agent: Agent,
+    runs: Iterable[Run],
+    tasks: Mapping[str, Task],
+    standing: Standing,
+    reason: str,
+    now: float,
+) -> Change:
+    """Revoke or quarantine an agent. `runs`: its RUNNING and WAITING ones, `tasks`: theirs."""
+    books = _Books(tasks, now)
+    for run in runs:
+        if run.state is RunState.RUNNING:
+            books.move(run, RunState.UNKNOWN, reason)
+        elif run.state is RunState.WAITING:
+            books.move(run, RunState.SKIPPED, reason)
+    return books.close(replace(agent, standing=standing))
+
+
+# ---- sweeps, for whoever holds the records
+
+
+def swept(run: Run, sweep: Sweep) -> Run:
+    """The run as the sweep leaves it; the same record if it does not concern it."""
+    if run.task != sweep.task:
+        return run
+    if run.state is RunState.WAITING and sweep.to is not None:
+        state = move_run(run.id, run.state, sweep.to)
+        return replace(run, state=state, reason=sweep.reason, ended_at=sweep.at)
+    if is_open(run) and sweep.want is not None:
+        return wanted(run, sweep.want)
+    return run
+
+
+def wanted(run: Run, want: Want) -> Run:
+    """The run, with something wanted of it; what was wanted first stays, unless it was SKIP."""
+    if run.want not in (None, Want.SKIP):
+        return run
+    return replace(run, want=want, reason="being stopped" if want is not Want.SKIP else run.reason)
+
+
+def _sweep(task: Task, to: RunState | None, reason: str, want: Want | None, now: float) -> Sweep:
+    return Sweep(task=task.id, to=to, reason=reason, want=want, at=now)
+
+
+# ---- keeping counters, limits and ends in step
+
+
+class _Books:
+    """The tasks and runs that a decision changes; every move of a run is counted here.
+
+    Single moves come first. What follows from them for a task (its limit is exceeded, it has
+    ended) is decided once, by `close`.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task], now: float):
+        self.now = now
+        self._tasks = dict(tasks)
+        self._touched: dict[str, None] = {}
+        self._runs: dict[str, Run] = {}
+
+    def task(self, run: Run) -> Task:
+        return self._tasks[run.task]
+
+    def note(self, run: Run) -> Run:
+        """A run that changed without moving."""
+        self._runs[run.id] = run
+        return run
+
+    def move(self, run: Run, to: RunState, reason: str) -> Run:
+        self._count(run, to)
+        ended_at = self.now if to in ENDED_RUN else None
+        state = move_run(run.id, run.state, to)
+        return self.note(replace(run, state=state, reason=reason, ended_at=ended_at))
+
+    def settle_unknown(self, run: Run, reason: str) -> Run:
+        """Nothing more can be learnt about this run."""
+        if run.state is not RunState.UNKNOWN:
+            run = self.move(run, RunState.UNKNOWN, reason)
+        return self.note(replace(run, reason=reason, settled=True))
+
+    def prove(self, run: Run, to: RunState, reason: str, **facts: object) -> Run:
+        """What the agent says of a run. UNKNOWN is also something it may say, for good."""
+        if run.state is RunState.WAITING:
+            run = self.move(run, RunState.UNKNOWN, reason)
+        if to is RunState.UNKNOWN:
+            run = self.settle_unknown(run, reason)
+        else:
+            run = self.move(run, to, reason)
+        facts = {**facts, "ended_at": facts.get("ended_at") or run.ended_at}
+        return self.note(replace(run, settled=True, **facts))
+
+    def close(self, agent: Agent | None = None) -> Change:
+        tasks, sweeps = [], []
+        for task_id in self._touched:
+            task, sweep = _consequences(self._tasks[task_id], self.now)
+            tasks.append(task)
+            if sweep is not None:
+                sweeps.append(sweep)
+        runs = tuple(self._runs.values())
+        return Change(agent=agent, tasks=tuple(tasks), runs=runs, sweeps=tuple(sweeps))
+
+    def _count(self, run: Run, to: RunState) -> None:
+        """A task that has ended is not reopened, and its counters stay as they were."""
+        task = self._tasks[run.task]
+        if task.state not in ENDED_TASK:
+            self._tasks[task.id] = count(task, run.state, to)
+            self._touched[task.id] = None
+
+
+def _consequences(task: Task, now: float) -> tuple[Task, Sweep | None]:
+    """Stop the task if its limit is exceeded, end it if its last run has ended."""
+    sweep = None
+    reason = limit_exceeded(task) if task.stop is None else None
+    if reason is not None:
+        want = Want.LIMIT if task.on_limit == "kill" else None
+        if task.waiting or want is not None:
+            sweep = _sweep(task, RunState.SKIPPED, reason, want, now)
+        task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
+        task = replace(task, stop=Stop.LIMIT, reason=reason)
+    return _ended(task, now), sweep
+
+
+def _ended(task: Task, now: float) -> Task:
+    """The task with its verdict, if all its runs have ended."""
+    end = verdict(task)
+    if end is None or task.state in ENDED_TASK:
+        return task
+    state, reason = end
+    return replace(task, state=move_task(task.id, task.state, state), reason=reason, ended_at=now)
+
+
+def opened(task: Task, now: float) -> Task:
+    """A task as it is first written: it may have ended already, if every target was skipped."""
+    return _ended(task, now)

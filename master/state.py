@@ -1,0 +1,80 @@
+"""Which moves may a run and a task make? One table each; every change of state goes through `move`.
+
+A run that was WAITING moves on through UNKNOWN when an agent proves that it was handed out
+by a store that no longer remembers it. UNKNOWN is an ended state with one exception: what its
+agent can prove replaces it, once.
+"""
+
+from wire.states import ENDED_RUN, ENDED_TASK, RunState, TaskState
+
+RunMove = tuple[RunState, RunState]
+TaskMove = tuple[TaskState, TaskState]
+
+_PROVEN = ENDED_RUN - {RunState.UNKNOWN}
+
+RUN_MOVES: frozenset[RunMove] = frozenset(
+    {
+        (RunState.WAITING, RunState.RUNNING),  # handed out
+        (RunState.WAITING, RunState.CANCELLED),
+        (RunState.WAITING, RunState.SKIPPED),  # limit reached, expired, host gone
+        (RunState.WAITING, RunState.UNKNOWN),  # handed out before the store was restored
+    }
+    | {(RunState.RUNNING, end) for end in ENDED_RUN}
+    | {(RunState.UNKNOWN, end) for end in _PROVEN}
+)
+
+TASK_MOVES: frozenset[TaskMove] = frozenset(
+    {
+        (TaskState.WAITING, TaskState.RUNNING),
+        (TaskState.WAITING, TaskState.PAUSED),
+        (TaskState.RUNNING, TaskState.PAUSED),
+        (TaskState.PAUSED, TaskState.WAITING),
+        (TaskState.PAUSED, TaskState.RUNNING),
+    }
+    | {
+        (begin, end)
+        for begin in (TaskState.WAITING, TaskState.RUNNING, TaskState.PAUSED)
+        for end in ENDED_TASK
+    }
+)
+
+
+class IllegalMove(Exception):
+    """A move that the table does not have. Nothing was changed."""
+
+    def __init__(self, entity: str, state: str, event: str):
+        super().__init__(f"{entity} is {state} and can't become {event}")
+        self.entity = entity
+        self.state = state
+        self.event = event
+
+
+def move_run(run: str, state: RunState, to: RunState) -> RunState:
+    """`to`, if the run (its id is for the error) may become that; raises IllegalMove."""
+    if (state, to) not in RUN_MOVES:
+        raise IllegalMove(f"run {run}", state, to)
+    return to
+
+
+def move_task(task: str, state: TaskState, to: TaskState) -> TaskState:
+    """`to`, if the task (its id is for the error) may become that; raises IllegalMove."""
+    if (state, to) not in TASK_MOVES:
+        raise IllegalMove(f"task {task}", state, to)
+    return to
+
+
+def table() -> str:
+    """Both tables as Markdown, for the documentation: one line a state, in the order of wire/."""
+    lines = ["| a run that is | may become |", "|---|---|"]
+    for state in RunState:
+        lines.append(f"| {state} | {_names([to for to in RunState if (state, to) in RUN_MOVES])} |")
+    lines += ["", "| a task that is | may become |", "|---|---|"]
+    for begin in TaskState:
+        lines.append(
+            f"| {begin} | {_names([to for to in TaskState if (begin, to) in TASK_MOVES])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _names(states: list[RunState] | list[TaskState]) -> str:
+    return ", ".join(states) or "nothing"

@@ -1,0 +1,159 @@
+"""How many runs at once, how much failure is too much, and how did a task end? Pure functions.
+
+Failures are FAILED, TIMEOUT and UNKNOWN. A run that was killed because the limit was reached is
+CANCELLED and counts as none. A limit is exceeded by more than it names, never by as much.
+"""
+
+import math
+from fractions import Fraction
+
+from msgspec.structs import replace
+
+from master.records import Run, Task
+from wire.states import RUN_FAILURES, AgentState, RunState, Stop, TaskState
+
+CAME_TOO_LATE = "every run succeeded, the cancel came too late"
+
+
+def resolve_parallel(parallel: int | str, total: int) -> int:
+    """How many runs at once: a number (0 is all), or a share of the targets such as "25%".
+
+    A share is rounded up and is at least 1. Raises ValueError with what would be right.
+    """
+    if isinstance(parallel, str):
+        return max(1, math.ceil(Fraction(_percent(parallel)) * total / 100))
+    if isinstance(parallel, bool) or parallel < 0:
+        raise ValueError(f'is {parallel!r}; it is 0 for all, a number above 0, or "1%" to "100%"')
+    return parallel
+
+
+def _percent(text: str) -> int:
+    digits = text.removesuffix("%")
+    plain = text.endswith("%") and digits.isascii() and digits.isdigit() and len(digits) <= 3
+    if not plain or not 1 <= int(digits) <= 100:
+        raise ValueError(f'is {text!r}; a share of the targets is written "1%" to "100%"')
+    return int(digits)
+
+
+# ---- counters
+
+
+def count(task: Task, moved_from: RunState, moved_to: RunState, number: int = 1) -> Task:
+    """The task with `number` of its runs counted under another state."""
+    return replace(
+        task,
+        **{
+            moved_from.lower(): getattr(task, moved_from.lower()) - number,
+            moved_to.lower(): getattr(task, moved_to.lower()) + number,
+        },
+    )
+
+
+def counts(task: Task) -> dict[RunState, int]:
+    """The number of the task's runs in each state; they sum to its total."""
+    return {state: getattr(task, state.lower()) for state in RunState}
+
+
+def failures(task: Task) -> int:
+    return sum(getattr(task, state.lower()) for state in RUN_FAILURES)
+
+
+def all_ended(task: Task) -> bool:
+    return task.waiting == 0 and task.running == 0
+
+
+# ---- limits
+
+
+def limit_given(task: Task) -> bool:
+    """Was a limit of 0 or more asked for? fail_count -1 says: failures never stop this task."""
+    return _most_tolerated(task) is not None
+
+
+def limit_exceeded(task: Task) -> str | None:
+    """Why the task must stop, in a sentence; None: its failures are within what it tolerates."""
+    failed = failures(task)
+    most = _most_tolerated(task)
+    if most is None or failed <= most:
+        return None
+    return f"{failed} of {task.total} runs failed, more than {_limits_in_words(task)} allows"
+
+
+def _most_tolerated(task: Task) -> Fraction | None:
+    """The most runs that may fail; of two limits the tighter one, as that is exceeded first."""
+    if task.fail_count is not None and task.fail_count < 0:
+        return None
+    limits = []
+    if task.fail_count is not None:
+        limits.append(Fraction(task.fail_count))
+    if task.fail_rate is not None:
+        # The decimal that a person wrote: as a float, 0.29 of 100 would be less than 29.
+        limits.append(Fraction(repr(task.fail_rate)) * task.total)
+    return min(limits, default=None)
+
+
+def _limits_in_words(task: Task) -> str:
+    given = {"fail_count": task.fail_count, "fail_rate": task.fail_rate}
+    return " and ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+
+
+# ---- the end
+
+
+def verdict(task: Task) -> tuple[TaskState, str] | None:
+    """How the task ended, and why; None: some of its runs have not ended yet."""
+    if not all_ended(task):
+        return None
+    if task.succeed == task.total:
+        return TaskState.SUCCEED, CAME_TOO_LATE if task.stop is Stop.CANCEL else ""
+    if task.stop is Stop.CANCEL:
+        return TaskState.CANCELLED, "cancelled"
+    if exceeded := limit_exceeded(task):
+        return TaskState.FAILED, exceeded
+    if task.stop is Stop.LIMIT:  # a failure that counted then was disproved later
+        return TaskState.FAILED, task.reason
+    return _within(task)
+
+
+def _within(task: Task) -> tuple[TaskState, str]:
+    """The end of a task that nothing stopped, though not every run succeeded."""
+    missed = task.total - task.succeed
+    said = f"{missed} of {task.total} runs did not succeed"
+    most = _most_tolerated(task)
+    if most is not None and missed <= most:
+        return TaskState.SUCCEED, f"{said}, which {_limits_in_words(task)} allows"
+    return TaskState.FAILED, said
+
+
+# ---- why a run is where it is
+
+
+def waiting_reason(
+    task: Task, run: Run, agent: AgentState, *, free: int | None, held: str | None = None
+) -> str:
+    """Why a WAITING run waits, for people.
+
+    `free`: slots the agent said it has, None when it has not said. `held`: why the master
+    hands nothing out to anybody, None when it does.
+    """
+    if task.state is TaskState.PAUSED:
+        return "paused"
+    if held is not None:
+        return f"hand-outs are held: {held}"
+    if agent is AgentState.OFFLINE:
+        return "the host is offline"
+    if not has_place(task):
+        return f"waits for one of {task.parallel} parallel places"
+    if free == 0:
+        return "all slots of the host are busy"
+    return "about to be handed out"
+
+
+def has_place(task: Task) -> bool:
+    """May one more of the task's runs be alive?"""
+    return task.parallel == 0 or task.running < task.parallel
+
+
+def may_hand_out(task: Task) -> bool:
+    """Does the task hand out runs at all? It says nothing of places."""
+    return task.stop is None and task.state in (TaskState.WAITING, TaskState.RUNNING)
