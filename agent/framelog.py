@@ -91,8 +91,10 @@ class FrameLog:
         os.fdatasync(self._fd)
         self._advance(payload)
 
-    def make_room(self, at_least: int = ROOM_BYTES // 2) -> bool:
+    def make_room(self, at_least: int | None = None) -> bool:
         """Allocate ahead if fewer than `at_least` bytes are left; False if the disk refuses."""
+        if at_least is None:
+            at_least = ROOM_BYTES // 2
         if self.room_bytes >= at_least:
             return True
         try:
