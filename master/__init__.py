@@ -1,0 +1,209 @@
+"""What is a master? The rooms put together, started and stopped."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import gevent
+from gevent.event import Event
+
+from master.clock import Attention, SteadyClock
+from master.cm import ConnectionManager
+from master.desk import Desk
+from master.dispatch import Dispatcher
+from master.events import Ring
+from master.gate import Gate
+from master.live import Live
+from master.roster import Roster
+from master.settings import Settings
+from master.storage import Storage
+from master.waiters import Waiters
+from utils import StartError, getLogger, iso, state_dir, write_private
+from wire.keys import Join, load_or_make_keys
+from wire.probe import probe
+from wire.server import Server
+
+log = getLogger(__name__)
+
+STORE = "store.sqlite"
+KEYS = "master.keys"
+ADMIN_TOKEN = "admin.token"
+TICK_S = 0.5
+TOUCH_S = 5.0  # how often the store is told who was heard
+SWEEP_S = 10.0  # how often memory is compared with the store
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. Prints a join string instead, if asked to."""
+    if settings.print_join is not None:
+        print(print_join(settings, settings.print_join))
+        return 0
+    with state_dir(settings.state_dir):
+        master = Master(settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, master.stop)
+        master.serve()
+    return 0
+
+
+def print_join(settings: Settings, kind: str) -> str:
+    """A new join string; the master may be running, its store takes a second writer.
+
+    `kind` agent: for any number of hosts; web: for one web server.
+    """
+    directory = settings.state_dir
+    if not (directory / STORE).exists():
+        raise StartError(f"there is no master in {directory} yet: start one first")
+    storage = Storage(directory / STORE)
+    try:
+        uses = 1 if kind == "web" else None
+        made = storage.make_join_token(kind, f"printed for {kind}", uses=uses).wait()
+    finally:
+        storage.close()
+    host, port = _advertised(settings, _bound_port(directory) or settings.port)
+    return str(Join(host, port, load_or_make_keys(directory / KEYS).public, made.secret))
+
+
+class Master:
+    """One master process, over one store."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._directory = settings.state_dir
+        self._stopping = Event()
+        self._clock = SteadyClock()
+        self._attention = Attention(self._clock())
+        self._storage = Storage(self._directory / STORE, clock=self._clock)
+        self._roster = Roster(settings.heartbeat)
+        self._live = Live(self._roster, self._clock)
+        self._waiters = Waiters()
+        ring = Ring(self._live.event)
+        self._dispatcher = Dispatcher(self._storage, ring, self._waiters, self._live)
+        gate = Gate(self._storage)
+        desk = Desk(self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live)
+        self._manager = ConnectionManager(
+            self._storage, self._roster, self._dispatcher, desk, gate, self._clock
+        )
+        self._keys = load_or_make_keys(self._directory / KEYS)
+        self._server = Server(self._keys, self._manager.methods(), self._roster.role_of)
+
+    def serve(self) -> None:
+        """Listen, and return when `stop` was called."""
+        try:
+            self._first_start()
+            self._roster.load(self._storage.all_agents().wait(), self._web_keys())
+            self._live.held = self._storage.held().wait()
+            self._dispatcher.load()
+            port = self._listen()
+            loops = [gevent.spawn(self._tick), gevent.spawn(self._sweep), gevent.spawn(self._touch)]
+            self._probe(port)
+            write_private(self._directory / "port", f"{port}\n".encode())
+            log.info(
+                f"master listens on {self._settings.bind}:{port}, {len(self._roster)} agents known"
+            )
+            self._stopping.wait()
+            gevent.killall(loops)
+            self._save_seen()
+        finally:
+            (self._directory / "port").unlink(missing_ok=True)
+            self._server.stop()
+            self._storage.close()
+        log.info("master stopped; agents keep running scripts and come back")
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    # ---- starting
+
+    def _first_start(self) -> None:
+        """Make the admin token if nobody could log in yet."""
+        if self._storage.credentials().wait():
+            return
+        made = self._storage.make_token("admin", "admin").wait()
+        write_private(self._directory / ADMIN_TOKEN, f"{made.secret}\n".encode())
+        log.info(f"the token for the first log in lies in {self._directory / ADMIN_TOKEN}")
+
+    def _listen(self) -> int:
+        settings = self._settings
+        try:
+            port = self._server.bind(f"tcp://{_bracketed(settings.bind)}:{settings.port}")
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {settings.bind}:{settings.port}: {error.strerror}; "
+                "choose another with --bind or --port"
+            ) from error
+        self._server.start()
+        return port
+
+    def _probe(self, port: int) -> None:
+        """See for oneself that a key which is not known can do nothing but ask to register."""
+        bind = self._settings.bind
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+        endpoint = f"tcp://{_bracketed(address)}:{port}"
+        open_to_strangers = set(probe(endpoint, self._keys.public, self._server.names))
+        allowed = {"sendmsg(register)", "sendmsg(reg)", "sendmsg(register_web)"}
+        if not open_to_strangers <= allowed:
+            raise StartError(
+                f"a stranger may call {', '.join(sorted(open_to_strangers - allowed))}: "
+                "this master does not serve"
+            )
+        log.info("probed: a key that is not known can only ask to register")
+
+    # ---- what goes on beside the messages
+
+    def _tick(self) -> None:
+        while True:
+            gevent.sleep(TICK_S)
+            now = self._clock()
+            self._attention.tick(now)
+            self._dispatcher.end_overdue_polls()
+            self._waiters.end_overdue()
+            self._guarded(self._expire_and_lose)
+
+    def _expire_and_lose(self) -> None:
+        self._dispatcher.apply(self._storage.expire().wait())
+        attention = self._attention
+        self._dispatcher.apply(
+            self._storage.silence(attention.listening_since, attention.last_stall).wait()
+        )
+
+    def _touch(self) -> None:
+        while True:
+            gevent.sleep(TOUCH_S)
+            self._guarded(self._save_seen)
+
+    def _save_seen(self) -> None:
+        seen = self._roster.seen_since_last()
+        if seen:
+            self._storage.touch(seen).wait()
+
+    def _sweep(self) -> None:
+        while True:
+            gevent.sleep(SWEEP_S)
+            self._guarded(self._dispatcher.load)
+
+    def _guarded(self, work) -> None:  # type: ignore[no-untyped-def]
+        """A store that fails for a while must not end a loop."""
+        try:
+            work()
+        except Exception:
+            log.exception("a periodic task failed; it is tried again")
+
+
+def _advertised(settings: Settings, port: int) -> tuple[str, int]:
+    if settings.advertise is None:
+        return socket.getfqdn(), port
+    host, _, text = settings.advertise.rpartition(":")
+    return host.strip("[]"), int(text)
+
+
+def _bound_port(directory: Path) -> int | None:
+    try:
+        return int((directory / "port").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

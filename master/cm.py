@@ -1,0 +1,277 @@
+"""What can be asked of the master? The table of RPC methods, each with its role.
+
+Handlers for agents answer from the completion of a verb, without a greenlet. The
+web's calls are few, and may wait: each has a greenlet.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import gevent
+from msgspec import Struct
+
+from master.changes import Appended, Changed, Enrolled, Finished, Peer
+from master.database import Verb
+from master.desk import Desk
+from master.dispatch import POLL_S, Dispatcher
+from master.gate import Gate, Person
+from master.roster import AGENT, REFUSED, STRANGER, WEB, Roster
+from master.storage import Storage
+from utils import VERSION, failpoint, getLogger
+from wire.errors import InvalidValue, NotEnrolled, ProtocolMismatch, RegisterAgain
+from wire.messages import (
+    PROTOCOL,
+    AddTask,
+    Auth,
+    ById,
+    Changes,
+    Done,
+    GetOutput,
+    GetTargets,
+    Heartbeat,
+    HeartbeatAnswer,
+    JustAuth,
+    ListAgents,
+    ListRuns,
+    ListTasks,
+    Output,
+    Poll,
+    Register,
+    Registered,
+    RegisterWeb,
+    Result,
+    SetLabels,
+    WebRegistered,
+)
+from wire.server import LATER, Call, Later, Method
+
+log = getLogger(__name__)
+
+T = TypeVar("T")
+
+ONLY_AGENT = frozenset({AGENT})
+ONLY_WEB = frozenset({WEB})
+MAX_FACTS = 100
+MAX_TEXT = 253
+
+
+class Asked(Struct):
+    """Form that every request of the web has: a credential, and more."""
+
+    auth: Auth
+
+
+class ConnectionManager:
+    """Sessions of agents, and one short method a message."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        roster: Roster,
+        dispatcher: Dispatcher,
+        desk: Desk,
+        gate: Gate,
+        clock: Callable[[], float],
+    ):
+        self._storage = storage
+        self._roster = roster
+        self._dispatcher = dispatcher
+        self._desk = desk
+        self._gate = gate
+        self._clock = clock
+
+    def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
+        """The whole surface: what is not here can't be called."""
+        register = Method(frozenset({STRANGER, AGENT, REFUSED}), Register, self.register)
+        return {
+            "sendmsg": {
+                "register": register,
+                "reg": register,
+                "register_web": Method(frozenset({STRANGER, WEB}), RegisterWeb, self.register_web),
+                "heartbeat": Method(ONLY_AGENT, Heartbeat, self.heartbeat),
+                "output": Method(ONLY_AGENT, Output, self.output),
+                "result": Method(ONLY_AGENT, Result, self.result),
+                "done": Method(ONLY_AGENT, Done, self.done),
+            },
+            "take_task": Method(ONLY_AGENT, Poll, self.take_task),
+            **self._for_people(),
+        }
+
+    def _for_people(self) -> dict[str, Method[Any]]:
+        """Methods of the web, each with the least role of the person behind the call."""
+        desk = self._desk
+        return {
+            "whoami": self._asked(JustAuth, "viewer", desk.whoami),
+            "get_agents": self._asked(ListAgents, "viewer", desk.get_agents),
+            "get_targets": self._asked(GetTargets, "viewer", desk.get_targets),
+            "get_tasks": self._asked(ListTasks, "viewer", desk.get_tasks),
+            "get_task": self._asked(ById, "viewer", desk.get_task),
+            "get_runs": self._asked(ListRuns, "viewer", desk.get_runs),
+            "get_run": self._asked(ById, "viewer", desk.get_run),
+            "get_output": self._asked(GetOutput, "viewer", desk.get_output),
+            "changes": self._asked(Changes, "viewer", desk.changes),
+            "add_task": self._asked(AddTask, "operator", desk.add_task),
+            "cancel_task": self._asked(ById, "operator", desk.cancel_task),
+            "cancel_run": self._asked(ById, "operator", desk.cancel_run),
+            "set_labels": self._asked(SetLabels, "admin", desk.set_labels),
+            "release_handouts": self._asked(JustAuth, "admin", desk.release_handouts),
+        }
+
+    # ---- strangers
+
+    def register(self, call: Call, message: Register) -> Later:
+        """An agent says who it is; a key that is not known needs a join token."""
+        _check_register(message)
+        verb = self._storage.enrol(call.caller.key, message)
+        _reply(call, verb, partial(self._registered, call, message))
+        return LATER
+
+    def _registered(self, call: Call, message: Register, enrolled: Enrolled) -> Registered:
+        agent = enrolled.agent
+        self._dispatcher.drop(agent.id)
+        session = self._roster.registered(agent, self._clock())
+        log.info(
+            f"agent {agent.id} ({agent.hostname}) {'enrolled' if enrolled.created else 'registered'}"
+            f" with version {message.version}"
+        )
+        return Registered(session, self._roster.heartbeat_s, POLL_S, VERSION, PROTOCOL)
+
+    def register_web(self, call: Call, message: RegisterWeb) -> WebRegistered | Later:
+        """A web server says who it is; a key that is not known needs a join token."""
+        _check_protocol(message.protocol)
+        if call.caller.role == WEB:
+            return WebRegistered(VERSION, PROTOCOL)
+        if message.token is None:
+            raise NotEnrolled("this web server is not enrolled, and no join token came with it")
+        verb = self._storage.add_peer(call.caller.key, message.token)
+        _reply(call, verb, self._web_registered)
+        return LATER
+
+    def _web_registered(self, peer: Peer) -> WebRegistered:
+        self._roster.add_web(peer.key)
+        log.info("a web server enrolled")
+        return WebRegistered(VERSION, PROTOCOL)
+
+    # ---- agents; whom they are is their key's business, never the payload's
+
+    def heartbeat(self, call: Call, message: Heartbeat) -> HeartbeatAnswer:
+        presence = self._roster.speaks(call.caller.id, message.session, self._clock())
+        skew_s = self._roster.beat(message, presence, time.time())
+        return HeartbeatAnswer(self._roster.heartbeat_s, skew_s)
+
+    def take_task(self, call: Call, message: Poll) -> Later:
+        """Parks; answered at once when there are grants or words, or empty after POLL_S."""
+        self._speaks(call, message.session)
+        self._dispatcher.park(call.caller.id, call, message)
+        return LATER
+
+    def result(self, call: Call, message: Result) -> Later:
+        """Acknowledged once the verdict is durable; repeating it changes nothing."""
+        self._speaks(call, message.session)
+        verb = self._storage.finish(call.caller.id, message)
+        _reply(call, verb, self._finished)
+        return LATER
+
+    def _finished(self, finished: Finished) -> Struct:
+        failpoint("finished")
+        self._dispatcher.apply(finished.changed)
+        return finished.answer
+
+    def output(self, call: Call, message: Output) -> Later:
+        self._speaks(call, message.session)
+        verb = self._storage.append_output(call.caller.id, message)
+        _reply(call, verb, self._appended)
+        return LATER
+
+    def _appended(self, appended: Appended) -> Struct:
+        if appended.grown and appended.record is not None:
+            self._dispatcher.grew(appended.record)
+        return appended.answer
+
+    def done(self, call: Call, message: Done) -> Later:
+        self._speaks(call, message.session)
+        verb = self._storage.settle_done(call.caller.id, message)
+        _reply(call, verb, self._settled)
+        return LATER
+
+    def _settled(self, changed: Changed) -> dict[str, Any]:
+        self._dispatcher.apply(changed)
+        return {}
+
+    def _speaks(self, call: Call, session: str) -> None:
+        if self._roster.speaks(call.caller.id, session, self._clock()) is None:
+            raise RegisterAgain
+
+    # ---- people, through the web
+
+    def _asked(
+        self,
+        form: type[Struct],
+        least: str,
+        answer: Callable[[Person, Any], Struct | dict[str, Any]],
+    ) -> Method[Any]:
+        """A method of the web: in a greenlet, the person is judged, then answered."""
+
+        def handler(call: Call, payload: Any) -> Later:
+            gevent.spawn(self._serve, call, payload, least, answer)
+            return LATER
+
+        return Method(ONLY_WEB, form, handler)
+
+    def _serve(
+        self,
+        call: Call,
+        payload: Any,
+        least: str,
+        answer: Callable[[Person, Any], Struct | dict[str, Any]],
+    ) -> None:
+        try:
+            call.ok(answer(self._gate.admit(payload.auth, least), payload))
+        except Exception as error:
+            call.fail(error)
+
+
+def _reply(call: Call, verb: Verb[T], convert: Callable[[T], Struct | dict[str, Any]]) -> None:
+    """Answer the call when the verb is committed."""
+
+    def done(outcome: T | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            call.fail(outcome)
+            return
+        try:
+            call.ok(convert(outcome))
+        except Exception as error:
+            call.fail(error)
+
+    verb.then(done)
+
+
+def _check_protocol(protocol: int) -> None:
+    if protocol != PROTOCOL:
+        raise ProtocolMismatch(
+            f"you speak protocol {protocol}, this master (version {VERSION}) speaks {PROTOCOL}; "
+            "install the same version on both"
+        )
+
+
+def _check_register(message: Register) -> None:
+    """Bounds what an agent may write into the store. Its facts grant nothing."""
+    _check_protocol(message.protocol)
+    texts = [message.hostname, message.instance, message.machine, message.version]
+    if any(len(text) > MAX_TEXT or not text.isprintable() for text in texts):
+        raise InvalidValue(f"register: a text is longer than {MAX_TEXT} or not printable")
+    if len(message.id) != 32 or any(letter not in "0123456789abcdef" for letter in message.id):
+        raise InvalidValue("register: id is not 32 hexadecimal digits", field="id")
+    if not message.hostname or any(letter in "[],!&^@*? \\/" for letter in message.hostname):
+        raise InvalidValue(
+            f"register: hostname {message.hostname!r} is empty or has a character of expressions",
+            field="hostname",
+        )
+    if (
+        not 1 <= message.slots <= 1024
+        or len(message.ip) > MAX_FACTS
+        or len(message.facts) > MAX_FACTS
+    ):
+        raise InvalidValue("register: slots, ip or facts are out of bounds")

@@ -1,0 +1,302 @@
+"""What do people get when they ask? Submissions, lists, one task, cancel.
+
+Every method runs in a greenlet of its own, for a person that the gate has admitted.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import gevent
+import msgspec
+from gevent.event import AsyncResult
+from msgspec.structs import replace
+
+from master.changes import NewTask
+from master.dispatch import Dispatcher
+from master.events import Ring
+from master.gate import Person
+from master.ids import new_id
+from master.live import Live
+from master.records import Task
+from master.roster import Roster
+from master.storage import Storage
+from master.submission import MAX_TARGETS, Plan, check, check_key
+from master.targets import Fleet, Previews, digest_of, fold
+from master.task import resolve_parallel
+from master.views import task_view
+from master.waiters import Waiters
+from utils import failpoint, getLogger
+from wire.errors import Conflict, InvalidValue
+from wire.messages import (
+    Added,
+    AddTask,
+    ById,
+    Changed,
+    Changes,
+    EventsAnswer,
+    GetOutput,
+    GetTargets,
+    JustAuth,
+    ListAgents,
+    ListRuns,
+    ListTasks,
+    OutputView,
+    Page,
+    RunView,
+    SetLabels,
+    Submission,
+    TargetsView,
+    TaskView,
+    WhoAmI,
+)
+from wire.states import ENDED_TASK, AgentState, RunState, TaskState
+
+log = getLogger(__name__)
+
+MAX_WAIT_S = 60.0
+MAX_PAGE = 10_000
+MAX_OUTPUT_BYTES = 1 << 20
+EVENT_PAUSE_S = 0.05  # changes are gathered this long before a reader is answered
+MAX_LABELS = 64
+
+_LABEL = re.compile(r"[A-Za-z0-9._-]{1,63}")
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Answers the web's calls."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        roster: Roster,
+        dispatcher: Dispatcher,
+        ring: Ring,
+        waiters: Waiters,
+        live: Live,
+    ):
+        self._storage = storage
+        self._roster = roster
+        self._dispatcher = dispatcher
+        self._ring = ring
+        self._waiters = waiters
+        self._live = live
+        self._previews = Previews()
+
+    def whoami(self, person: Person, asked: JustAuth) -> WhoAmI:
+        return WhoAmI(person.name, person.role)
+
+    # ---- hosts
+
+    def get_agents(self, person: Person, asked: ListAgents) -> Page:
+        page = self._storage.agents(_limit(asked.limit), asked.cursor).wait()
+        return Page([self._live.agent(view) for view in page.items], page.next)
+
+    def set_labels(self, person: Person, asked: SetLabels) -> Changed:
+        """Labels of many agents, all or nothing."""
+        _check_labels(asked.labels)
+        self._storage.set_labels(asked.labels).wait()
+        self._roster.set_labels(asked.labels)
+        return Changed(len(asked.labels))
+
+    def get_targets(self, person: Person, asked: GetTargets) -> TargetsView:
+        """What an expression names now, with the digest that a submit may carry as `expect`."""
+        fleet = self._roster.fleet()
+        ids, nodeset = _aside(lambda: _resolve_and_fold(fleet, asked.expr))
+        offline = sum(1 for id in ids if self._live.state(id) is AgentState.OFFLINE)
+        return TargetsView(nodeset, len(ids), self._previews.remember(ids), offline, ids)
+
+    # ---- submit and cancel
+
+    def add_task(self, person: Person, asked: AddTask) -> Added:
+        """Durable when this returns. The same key again gives the same task."""
+        check_key(asked.key)
+        plan = check(asked.submission)
+        body_hash = hashlib.sha256(msgspec.msgpack.encode(asked.submission)).hexdigest()
+        if asked.key is not None:
+            earlier = self._storage.made_by_key(asked.key, person.name, body_hash).wait()
+            if earlier is not None:
+                return Added(earlier, False)
+        new = self._new_task(person, plan, asked.key, body_hash)
+        added = self._storage.add_task(new).wait()
+        failpoint("added")
+        if added.created:
+            log.info(f"task {added.task.id} of {person.name} for {len(new.targets)} hosts accepted")
+            waiting = [agent for agent, _ in new.targets if agent not in new.skip]
+            self._dispatcher.opened(added.task, waiting)
+        return Added(added.task.id, added.created)
+
+    def _new_task(self, person: Person, plan: Plan, key: str | None, body_hash: str) -> NewTask:
+        submission = plan.submission
+        ids = self._targets(submission)
+        skip: frozenset[str] = frozenset()
+        if submission.offline == "skip":
+            skip = frozenset(id for id in ids if self._live.state(id) is AgentState.OFFLINE)
+        names = self._roster.fleet().by_id
+        return NewTask(
+            id=new_id(),
+            script=plan.script,
+            targets=[(id, names[id].hostname) for id in ids],
+            name=submission.name,
+            created_by=person.name,
+            parallel=resolve_parallel(plan.parallel, len(ids)),
+            fail_count=plan.fail_count,
+            fail_rate=plan.fail_rate,
+            on_limit=submission.on_limit,
+            priority=submission.priority,
+            offline=submission.offline,
+            expires_in=submission.expires_in,
+            lost_after=submission.lost_after,
+            settings=_settings(submission),
+            skip=skip,
+            key=key,
+            body_hash=body_hash,
+        )
+
+    def _targets(self, submission: Submission) -> list[str]:
+        fleet = self._roster.fleet()
+        targets = submission.targets
+        if isinstance(targets, str):
+            ids = _aside(lambda: fleet.resolve(targets))
+        else:
+            ids = fleet.known_ids(targets)
+        if not ids:
+            raise InvalidValue(f"targets: {targets!r} names no host", field="targets")
+        if len(ids) > MAX_TARGETS:
+            raise InvalidValue(f"targets: {len(ids)} hosts; at most {MAX_TARGETS}", field="targets")
+        if submission.expect is not None and submission.expect != digest_of(ids):
+            names = {id: host.hostname for id, host in fleet.by_id.items()}
+            change = self._previews.change_since(submission.expect, ids, names)
+            raise Conflict(f"expect: {change}; look at the preview again", field="expect")
+        return ids
+
+    def cancel_task(self, person: Person, asked: ById) -> TaskView:
+        self._dispatcher.apply(self._storage.cancel_task(asked.id, person.name).wait())
+        log.info(f"task {asked.id} cancelled by {person.name}")
+        return self._task(asked.id)
+
+    def cancel_run(self, person: Person, asked: ById) -> RunView:
+        self._dispatcher.apply(self._storage.cancel_run(asked.id, person.name).wait())
+        log.info(f"run {asked.id} cancelled by {person.name}")
+        return self.get_run(person, asked)
+
+    def release_handouts(self, person: Person, asked: JustAuth) -> dict[str, Any]:
+        """Hand-outs that are held since an older store was restored go on."""
+        self._storage.release().wait()
+        log.warning(f"hand-outs released by {person.name}")
+        self._live.held = None
+        self._dispatcher.look_for_all()
+        return {}
+
+    # ---- tasks and runs
+
+    def get_tasks(self, person: Person, asked: ListTasks) -> Page:
+        if asked.state is not None:
+            _check_state(asked.state, TaskState)
+        return self._storage.tasks(_limit(asked.limit), asked.cursor, asked.state).wait()
+
+    def get_task(self, person: Person, asked: ById) -> TaskView:
+        """The task now, or with `wait` at its end, at the latest after so many seconds."""
+        if asked.wait <= 0:
+            return self._task(asked.id)
+        ended: AsyncResult[Task | None] = AsyncResult()
+        waiter = self._waiters.wait(asked.id, ended.set, min(asked.wait, MAX_WAIT_S))
+        try:
+            view = self._task(asked.id)
+            if view.state in ENDED_TASK:
+                return view
+            task = ended.get()
+            return self._task(asked.id) if task is None else _with_script(task, view)
+        finally:
+            self._waiters.forget(asked.id, waiter)
+
+    def _task(self, id: str) -> TaskView:
+        return self._storage.task(id, script=True).wait()
+
+    def get_runs(self, person: Person, asked: ListRuns) -> Page:
+        if asked.state is not None:
+            _check_state(asked.state, RunState)
+        task = self._storage.task_record(asked.task).wait()
+        page = self._storage.runs(asked.task, _limit(asked.limit), asked.cursor, asked.state).wait()
+        return Page([self._live.run(view, task) for view in page.items], page.next)
+
+    def get_run(self, person: Person, asked: ById) -> RunView:
+        view = self._storage.run(asked.id).wait()
+        if view.state != RunState.WAITING:
+            return view
+        return self._live.run(view, self._storage.task_record(view.task).wait())
+
+    def get_output(self, person: Person, asked: GetOutput) -> OutputView:
+        limit = max(0, min(asked.limit, MAX_OUTPUT_BYTES))
+        return self._storage.output(asked.run, max(0, asked.offset), limit).wait()
+
+    # ---- changes
+
+    def changes(self, person: Person, asked: Changes) -> EventsAnswer:
+        """The changes after `since`, as soon as there are some."""
+        answer = self._ring.since(asked.since)
+        if answer.events or answer.reset:
+            return answer
+        if not self._ring.wait(min(asked.wait, MAX_WAIT_S)):
+            return answer
+        gevent.sleep(EVENT_PAUSE_S)
+        return self._ring.since(answer.next)
+
+
+def _with_script(task: Task, earlier: TaskView) -> TaskView:
+    """The view of a task that has ended just now, without another read."""
+    return replace(task_view(task), script_base64=earlier.script_base64)
+
+
+def _resolve_and_fold(fleet: Fleet, expression: str) -> tuple[list[str], str]:
+    ids = fleet.resolve(expression)
+    return ids, fold(fleet.by_id[id].hostname for id in ids)
+
+
+def _aside(work: Callable[[], T]) -> T:
+    """Work that may take a tenth of a second runs beside the hub, which serves others meanwhile."""
+    result: T = gevent.get_hub().threadpool.apply(work)
+    return result
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidValue(f"limit is {limit}; it takes 1 to {MAX_PAGE}", field="limit")
+    return limit
+
+
+def _check_state(state: str, states: type[RunState] | type[TaskState]) -> None:
+    if state not in states.__members__:
+        raise InvalidValue(
+            f"state is {state!r}; it takes one of {', '.join(states)}", field="state"
+        )
+
+
+def _check_labels(labels: Mapping[str, Mapping[str, str | None]]) -> None:
+    for changes in labels.values():
+        if len(changes) > MAX_LABELS:
+            raise InvalidValue(f"labels: at most {MAX_LABELS} at once for a host", field="labels")
+        for name, value in changes.items():
+            for text in (name, value):
+                if text is not None and not _LABEL.fullmatch(text):
+                    raise InvalidValue(
+                        f"labels: {text!r} is no label; it takes 1 to 63 of A-Z a-z 0-9 . _ -",
+                        field="labels",
+                    )
+
+
+_SETTINGS = (
+    "timeout", "parallel", "fail_rate", "fail_count", "on_limit", "priority", "args", "env",
+    "user", "cwd", "grace", "expires_in", "offline", "lost_after", "targets",
+)  # fmt: skip
+
+
+def _settings(submission: Submission) -> dict[str, Any]:
+    """The submission as it was, without what has a place of its own; long id lists are left out."""
+    settings = {name: getattr(submission, name) for name in _SETTINGS}
+    if not isinstance(submission.targets, str):
+        del settings["targets"]  # the runs name them
+    return settings

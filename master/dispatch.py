@@ -1,0 +1,152 @@
+"""What happens after a commit? Polls are answered, agents woken, readers told.
+
+Everything here runs on the hub, after the transaction that decided, and may be lost
+with the process: agents poll again, and a sweep finds what was missed.
+"""
+
+import time
+from functools import partial
+
+from master.changes import Changed, PollAnswer
+from master.events import Ring
+from master.live import Live
+from master.mailbox import Mailbox, Parked, Window, Windows
+from master.records import Run, Task
+from master.storage import Storage
+from master.waiters import Waiters
+from utils import failpoint, getLogger
+from wire.errors import Refused
+from wire.messages import Poll, Work
+from wire.server import Call
+from wire.states import Standing
+
+log = getLogger(__name__)
+
+POLL_S = 30.0  # how long a poll parks
+WAITING_AT_ONCE = 10_000  # agents of one task that a window loads at a time
+
+
+class Dispatcher:
+    """Answers parked polls; keeps the windows of tasks, the ring of events and waiting readers."""
+
+    def __init__(self, storage: Storage, ring: Ring, waiters: Waiters, live: Live):
+        self._storage = storage
+        self._ring = ring
+        self._waiters = waiters
+        self._live = live
+        self.mailbox = Mailbox()
+        self._windows = Windows(self.mailbox, self.look)
+
+    # ---- polls
+
+    def park(self, agent: str, call: Call, poll: Poll) -> None:
+        """Park first, then look, in a transaction that begins after the poll arrived."""
+        parked = Parked(agent, call, poll, time.monotonic() + POLL_S)
+        older = self.mailbox.park(parked)
+        if older is not None:
+            _answer_empty(older)
+        self.look(agent)
+
+    def look(self, agent: str) -> bool:
+        """Look for work on behalf of the agent's parked poll; False if none is parked."""
+        parked = self.mailbox.get(agent)
+        if parked is None:
+            return False
+        if parked.looking:
+            parked.again = True
+        else:
+            parked.looking = True
+            self._storage.poll(agent, parked.poll).then(partial(self._looked, parked))
+        return True
+
+    def _looked(self, parked: Parked, outcome: PollAnswer | BaseException) -> None:
+        parked.looking = False
+        failpoint("claimed")
+        if isinstance(outcome, BaseException):
+            self._failed(parked, outcome)
+        else:
+            self._answered(parked, outcome)
+            self.apply(outcome.changed)
+        self._windows.looked(parked.agent)
+
+    def _answered(self, parked: Parked, outcome: PollAnswer) -> None:
+        newest = self.mailbox.get(parked.agent)
+        if newest is not parked:
+            # The answer was found for a poll that is gone. What it granted is handed out
+            # again to the newer one, which sees grants above its hw.
+            if newest is not None and (outcome.grants or outcome.words):
+                self.look(parked.agent)
+        elif outcome.standing is not Standing.ENROLLED:
+            self.mailbox.take(parked)
+            parked.call.fail(Refused(f"the agent is {outcome.standing}: it is given no work"))
+        elif outcome.grants or outcome.words:
+            self.mailbox.take(parked)
+            parked.call.ok(Work(parked.poll.session, outcome.grants, outcome.words))
+        elif parked.again:
+            parked.again = False
+            self.look(parked.agent)
+
+    def _failed(self, parked: Parked, error: BaseException) -> None:
+        if self.mailbox.take(parked):
+            parked.call.fail(error)
+
+    def drop(self, agent: str) -> None:
+        """The agent has a new session, or none: a poll of the old one is answered empty."""
+        parked = self.mailbox.get(agent)
+        if parked is not None and self.mailbox.take(parked):
+            _answer_empty(parked)
+
+    def end_overdue_polls(self) -> None:
+        for parked in self.mailbox.overdue(time.monotonic()):
+            _answer_empty(parked)
+
+    # ---- changes
+
+    def apply(self, changed: Changed) -> None:
+        """Tell everybody what a committed verb has changed."""
+        for run in changed.runs:
+            self._ring.publish("run", run)
+        for task in changed.tasks:
+            self._ring.publish("task", task)
+            self._windows.saw(task)
+            self._waiters.saw(task)
+        for agent in changed.wake:
+            self.look(agent)
+
+    def grew(self, run: Run) -> None:
+        """More of a run's output has arrived."""
+        self._ring.publish("output", run)
+
+    def look_for_all(self) -> None:
+        """Hand-outs go on after a hold: every parked agent may have something to start."""
+        for parked in self.mailbox.all():
+            self.look(parked.agent)
+
+    def opened(self, task: Task, agents: list[str]) -> None:
+        """A new task: wake those of its agents that may start now."""
+        self._ring.publish("task", task)
+        self._waiters.saw(task)
+        if task.waiting:
+            self._windows.open(task, agents)
+
+    # ---- what memory has missed
+
+    def load(self) -> None:
+        """Open the windows of all active tasks, at the start and in every sweep.
+
+        Blocks the greenlet. Reading them anew mends whatever a lost wake left behind.
+        """
+        for task in self._storage.active_tasks().wait():
+            window = self._windows.get(task.id)
+            if window is None or _starved(window):
+                waiting = self._storage.waiting(task.id, WAITING_AT_ONCE).wait()
+                self._windows.open(task, [agent for _, agent in waiting])
+
+
+def _starved(window: Window) -> bool:
+    """It has places and nobody left to ask, though runs wait."""
+    return not window.waiting and window.has_place()
+
+
+def _answer_empty(parked: Parked) -> None:
+    parked.call.ok(Work(parked.poll.session))

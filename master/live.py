@@ -1,0 +1,63 @@
+"""What does only the running master know? Who is online, and why a run waits.
+
+The store's views are completed here, on the hub, before people see them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from master import views
+from master.changes import Hold
+from master.records import Run, Task
+from master.roster import Roster
+from master.task import waiting_reason
+from utils import iso
+from wire.messages import AgentView, RunView
+from wire.states import AgentState, RunState
+
+
+class Live:
+    """`held`: why nothing is handed out to anybody; None while hand-outs go on."""
+
+    def __init__(self, roster: Roster, clock: Callable[[], float]):
+        self._roster = roster
+        self._clock = clock
+        self.held: Hold | None = None
+
+    def state(self, agent: str) -> AgentState:
+        return self._roster.state(agent, self._clock())
+
+    def agent(self, view: AgentView) -> AgentView:
+        """The host with its state, when it was last heard, and its clock skew."""
+        presence = self._roster.get(view.id)
+        if presence is None:
+            return view
+        return replace(
+            view,
+            state=self.state(view.id),
+            last_seen=iso(presence.heard_at),
+            ip=presence.ip,
+            busy=presence.busy,
+            clock_skew=presence.skew_s,
+        )
+
+    def run(self, view: RunView, task: Task) -> RunView:
+        """The run; if it waits, with the reason."""
+        if view.state != RunState.WAITING:
+            return view
+        reason = waiting_reason(
+            task,
+            self.state(view.agent),
+            free=self._roster.free(view.agent),
+            held=self.held.reason if self.held else None,
+        )
+        return replace(view, reason=reason)
+
+    def event(self, record: Run | Task) -> dict[str, Any]:
+        """What readers of events get of a record: the same object as the API shows."""
+        view = views.run_view(record) if isinstance(record, Run) else views.task_view(record)
+        found: dict[str, Any] = msgspec.to_builtins(view)
+        return found

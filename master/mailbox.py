@@ -1,0 +1,151 @@
+"""Who waits for work, and whom to wake?
+
+Agents poll and the poll parks here; it is answered the instant there is work. A
+wake is a hint: it makes the master look again on behalf of a parked poll, and only
+the transaction of that look decides. What is here is memory of one process: losing
+it, or being wrong, costs a few seconds until the next sweep, never a promise.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from master.records import Task
+from wire.messages import Poll
+from wire.server import Call
+from wire.states import ENDED_TASK
+
+
+class Parked(Struct, eq=False):
+    """A poll that waits for an answer. The newest poll of an agent is its return address."""
+
+    agent: str
+    call: Call
+    poll: Poll
+    deadline: float  # monotonic seconds
+    looking: bool = False  # a transaction looks on its behalf
+    again: bool = False  # … and something changed meanwhile
+
+
+class Mailbox:
+    """The parked polls, at most one an agent."""
+
+    def __init__(self) -> None:
+        self._parked: dict[str, Parked] = {}
+        self._by_deadline: deque[Parked] = deque()
+
+    def __len__(self) -> int:
+        return len(self._parked)
+
+    def park(self, parked: Parked) -> Parked | None:
+        """Keep this poll; the older one of the same agent, if any, comes back to be answered empty."""
+        older = self._parked.get(parked.agent)
+        self._parked[parked.agent] = parked
+        self._by_deadline.append(parked)
+        return older
+
+    def get(self, agent: str) -> Parked | None:
+        return self._parked.get(agent)
+
+    def take(self, parked: Parked) -> bool:
+        """Remove it to be answered; False when a newer poll is the return address."""
+        if self._parked.get(parked.agent) is not parked:
+            return False
+        del self._parked[parked.agent]
+        return True
+
+    def overdue(self, now: float) -> list[Parked]:
+        """Polls whose wait has ended, removed. Deadlines come in order: every poll parks alike."""
+        found = []
+        while self._by_deadline and self._by_deadline[0].deadline <= now:
+            parked = self._by_deadline.popleft()
+            if not parked.looking and self.take(parked):
+                found.append(parked)
+            elif parked.looking:
+                parked.deadline = now + 1.0
+                self._by_deadline.append(parked)
+                break
+        return found
+
+    def all(self) -> list[Parked]:
+        return list(self._parked.values())
+
+
+class Window:
+    """A task whose runs wait: which agents to wake when there is a place.
+
+    An agent that is not parked, or has no free slot, is passed over for good: the
+    poll with which it comes back looks for itself.
+    """
+
+    def __init__(self, task: Task, waiting: Iterable[str]):
+        self.task = task
+        self.waiting = deque(waiting)
+        self.asked = 0  # wakes whose look has not ended
+
+    def next_agents(self, mailbox: Mailbox) -> list[str]:
+        """The agents to wake now, as many as there are places; they count as asked."""
+        found: list[str] = []
+        while self.waiting and self.has_place(len(found)):
+            agent = self.waiting.popleft()
+            parked = mailbox.get(agent)
+            if parked is not None and parked.poll.free > 0:
+                found.append(agent)
+        self.asked += len(found)
+        return found
+
+    def has_place(self, more: int = 0) -> bool:
+        """One run more than `more` and those asked for may start."""
+        task = self.task
+        if task.stop is not None or task.state in ENDED_TASK:
+            return False
+        return task.parallel == 0 or task.running + self.asked + more < task.parallel
+
+
+class Windows:
+    """The windows of all tasks that have waiting runs, and the wakes under way."""
+
+    def __init__(self, mailbox: Mailbox, look: Callable[[str], bool]):
+        """`look(agent)` starts a look for the agent's parked poll; False if none is parked."""
+        self._mailbox = mailbox
+        self._look = look
+        self._windows: dict[str, Window] = {}
+        self._asked: dict[str, list[str]] = {}  # agent → the tasks it was woken for
+
+    def get(self, task: str) -> Window | None:
+        return self._windows.get(task)
+
+    def open(self, task: Task, waiting: Iterable[str]) -> None:
+        """Begin, or begin again, to hand out the task's waiting runs, given by their agents in order."""
+        window = self._windows.get(task.id)
+        if window is None:
+            window = self._windows[task.id] = Window(task, waiting)
+        else:
+            window.task, window.waiting = task, deque(waiting)
+        self._fill(window)
+
+    def saw(self, task: Task) -> None:
+        """The task's row changed: a place may be free, or the task over."""
+        window = self._windows.get(task.id)
+        if window is None:
+            return
+        window.task = task
+        if task.waiting == 0 or task.state in ENDED_TASK:
+            del self._windows[task.id]
+        else:
+            self._fill(window)
+
+    def looked(self, agent: str) -> None:
+        """A look for the agent has ended: its wakes are answered, and a place may be left."""
+        for task_id in self._asked.pop(agent, ()):
+            window = self._windows.get(task_id)
+            if window is not None:
+                window.asked -= 1
+                self._fill(window)
+
+    def _fill(self, window: Window) -> None:
+        for agent in window.next_agents(self._mailbox):
+            self._asked.setdefault(agent, []).append(window.task.id)
+            if not self._look(agent):
+                self.looked(agent)

@@ -1,0 +1,185 @@
+"""Who is there? What this master heard of each agent, and under which key it speaks.
+
+Memory of one process: sessions, when an agent was last heard, how busy it is. What
+must outlive the process is in the store.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from master.changes import Seen
+from master.records import Agent
+from master.targets import Fleet, Host
+from wire.errors import RegisterAgain
+from wire.messages import Heartbeat
+from wire.states import AgentState, Standing
+
+STALE_AFTER_BEATS = 2
+OFFLINE_AFTER_BEATS = 4
+MAX_HEARTBEAT_S = 60.0
+BEATS_PER_SECOND = 200  # what all heartbeats together may cost; more agents beat more slowly
+
+AGENT, WEB, STRANGER, REFUSED = "agent", "web", "stranger", "refused"
+
+
+class Presence(Struct, eq=False):
+    """An enrolled agent. `heard_at`: the last message, on the master's clock."""
+
+    id: str
+    key: str
+    hostname: str
+    ip: list[str]
+    labels: dict[str, str]
+    standing: Standing
+    slots: int
+    heard_at: float
+    beat_s: float
+    session: str | None = None
+    busy: int = 0
+    skew_s: float | None = None
+    unsaved: bool = False  # heard since the store was last told
+
+
+class Roster:
+    """All agents and web servers by key and by id; `heartbeat_s` is the shortest interval."""
+
+    def __init__(self, heartbeat_s: float):
+        self._heartbeat_s = heartbeat_s
+        self._agents: dict[str, Presence] = {}
+        self._roles: dict[str, tuple[str, str]] = {}
+        self._fleet: Fleet | None = None
+
+    # ---- keys
+
+    def role_of(self, key: str) -> tuple[str, str]:
+        """(role, id of the agent) for a public key; a key that is not known is a stranger's."""
+        return self._roles.get(key, (STRANGER, ""))
+
+    def add_web(self, key: str) -> None:
+        self._roles[key] = (WEB, "")
+
+    def load(self, agents: Iterable[Agent], web_keys: Iterable[str]) -> None:
+        """What the store remembers, at the start."""
+        for agent in agents:
+            self._agents[agent.id] = _presence(agent, self._heartbeat_s)
+            self._set_role(agent.key, agent.id, agent.standing)
+        for key in web_keys:
+            self.add_web(key)
+        self._fleet = None
+
+    # ---- agents
+
+    def __len__(self) -> int:
+        return len(self._agents)
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._agents
+
+    def get(self, id: str) -> Presence | None:
+        return self._agents.get(id)
+
+    def registered(self, agent: Agent, now: float) -> str:
+        """An agent registered: its new session, which ends the one before."""
+        presence = _presence(agent, self.heartbeat_s)
+        old = self._agents.get(agent.id)
+        if old is not None:
+            presence.busy, presence.skew_s = old.busy, old.skew_s
+        presence.session = secrets.token_hex(8)
+        self._agents[agent.id] = presence
+        self._set_role(agent.key, agent.id, agent.standing)
+        self._heard(presence, now)
+        self._fleet = None
+        return presence.session
+
+    def speaks(self, id: str, session: str, now: float) -> Presence:
+        """The agent that sent a message under its present session; else RegisterAgain."""
+        presence = self._agents.get(id)
+        if presence is None or presence.session is None or presence.session != session:
+            raise RegisterAgain
+        self._heard(presence, now)
+        return presence
+
+    def free(self, id: str) -> int | None:
+        """Slots that the agent said are free; None when it has not said."""
+        presence = self._agents.get(id)
+        if presence is None or presence.session is None:
+            return None
+        return max(0, presence.slots - presence.busy)
+
+    def beat(self, heartbeat: Heartbeat, presence: Presence, wall: float) -> float:
+        """What a heartbeat says; returns the clock skew, agent minus master, in seconds."""
+        presence.ip, presence.busy = heartbeat.ip, heartbeat.busy
+        presence.skew_s = round(heartbeat.clock - wall, 3)
+        presence.beat_s = self.heartbeat_s
+        return presence.skew_s
+
+    @property
+    def heartbeat_s(self) -> float:
+        """The interval agents are told: longer as the fleet grows."""
+        grown = len(self._agents) / BEATS_PER_SECOND
+        return min(max(self._heartbeat_s, grown), MAX_HEARTBEAT_S)
+
+    def set_labels(self, labels: Mapping[str, Mapping[str, str | None]]) -> None:
+        for id, changes in labels.items():
+            presence = self._agents[id]
+            merged = {**presence.labels, **changes}
+            presence.labels = {name: value for name, value in merged.items() if value is not None}
+        self._fleet = None
+
+    def set_standing(self, id: str, standing: Standing) -> None:
+        presence = self._agents[id]
+        presence.standing = standing
+        presence.session = None
+        self._set_role(presence.key, id, standing)
+        self._fleet = None
+
+    def state(self, id: str, now: float) -> AgentState:
+        presence = self._agents.get(id)
+        if presence is None:
+            return AgentState.OFFLINE
+        missed = (now - presence.heard_at) / presence.beat_s
+        if presence.session is None or missed > OFFLINE_AFTER_BEATS:
+            return AgentState.OFFLINE
+        return AgentState.STALE if missed > STALE_AFTER_BEATS else AgentState.ONLINE
+
+    def seen_since_last(self) -> dict[str, Seen]:
+        """Who was heard since the last call, for the store."""
+        seen = {}
+        for presence in self._agents.values():
+            if presence.unsaved:
+                presence.unsaved = False
+                seen[presence.id] = Seen(presence.heard_at, presence.hostname, presence.ip)
+        return seen
+
+    def fleet(self) -> Fleet:
+        """The hosts that can be chosen, for resolving expressions."""
+        if self._fleet is None:
+            self._fleet = Fleet(
+                Host(one.id, one.hostname, one.labels)
+                for one in self._agents.values()
+                if one.standing is Standing.ENROLLED
+            )
+        return self._fleet
+
+    def _heard(self, presence: Presence, now: float) -> None:
+        presence.heard_at = now
+        presence.unsaved = True
+
+    def _set_role(self, key: str, agent: str, standing: Standing) -> None:
+        self._roles[key] = (AGENT if standing is Standing.ENROLLED else REFUSED, agent)
+
+
+def _presence(agent: Agent, beat_s: float) -> Presence:
+    return Presence(
+        id=agent.id,
+        key=agent.key,
+        hostname=agent.hostname,
+        ip=agent.ip,
+        labels=agent.labels,
+        standing=agent.standing,
+        slots=agent.slots,
+        heard_at=agent.last_seen,
+        beat_s=beat_s,
+    )

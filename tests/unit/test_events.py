@@ -1,0 +1,53 @@
+"""The numbered ring of changes."""
+
+from typing import Any
+
+from master.events import Ring
+from tests.unit.test_mailbox import make_task
+
+
+def make_ring(kept: int = 100) -> Ring:
+    def view(record: Any) -> dict[str, Any]:
+        return {"id": record.id, "waiting": record.waiting}
+
+    return Ring(view, kept)
+
+
+def test_it_gives_what_came_after_the_cursor() -> None:
+    ring = make_ring()
+    start = ring.since(None).next
+    ring.publish("task", make_task(id="t1"))
+    first = ring.since(start)
+    assert [event.data["id"] for event in first.events] == ["t1"]
+    ring.publish("task", make_task(id="t2"))
+    assert [event.data["id"] for event in ring.since(first.next).events] == ["t2"]
+    assert [event.data["id"] for event in ring.since(start).events] == ["t1", "t2"]
+
+
+def test_it_gives_only_the_newest_change_of_a_task() -> None:
+    ring = make_ring()
+    start = ring.since(None).next
+    for waiting in (3, 2, 1):
+        ring.publish("task", make_task(waiting=waiting))
+    (event,) = ring.since(start).events
+    assert event.data["waiting"] == 1
+    assert event.id == ring.since(start).next
+
+
+def test_a_reader_of_another_start_or_too_late_is_told_to_look_afresh() -> None:
+    ring = make_ring(kept=2)
+    start = ring.since(None).next
+    for n in range(3):
+        ring.publish("task", make_task(id=f"t{n}"))
+    assert ring.since(start).reset
+    assert ring.since("another-1").reset
+    assert ring.since("nonsense").reset
+    assert ring.since(ring.start + "-99").reset
+    assert not ring.since(ring.since(start).next).reset
+
+
+def test_a_wait_ends_when_something_is_published() -> None:
+    ring = make_ring()
+    assert not ring.wait(0.0)
+    ring.publish("task", make_task())
+    assert ring.since(ring.start + "-0").events

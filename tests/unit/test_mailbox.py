@@ -1,0 +1,105 @@
+"""Parked polls, and whom a free place wakes."""
+
+from typing import Any
+
+from master.mailbox import Mailbox, Parked, Windows
+from master.records import Task
+from wire.messages import Poll
+from wire.states import TaskState
+
+
+def make_task(**fields: Any) -> Task:
+    given: dict[str, Any] = {
+        "id": "t1", "seq": 1, "name": "", "state": TaskState.RUNNING, "reason": "", "stop": None,
+        "created_by": "alice", "created_at": 0.0, "started_at": None, "ended_at": None,
+        "parallel": 1, "fail_count": None, "fail_rate": None, "on_limit": "finish",
+        "priority": 0, "offline": "wait", "expires_at": 1e9, "lost_after": 900.0,
+        "total": 3, "waiting": 3, "running": 0,
+    }  # fmt: skip
+    return Task(**(given | fields))
+
+
+def make_parked(agent: str, free: int = 1, deadline: float = 30.0) -> Parked:
+    poll = Poll(session="s", instance="i", hw=0, free=free)
+    return Parked(agent=agent, call=None, poll=poll, deadline=deadline)  # type: ignore[arg-type]
+
+
+class Looks:
+    """Notes for whom a look was begun, and says whether one is parked."""
+
+    def __init__(self, mailbox: Mailbox):
+        self.mailbox = mailbox
+        self.agents: list[str] = []
+
+    def __call__(self, agent: str) -> bool:
+        self.agents.append(agent)
+        return self.mailbox.get(agent) is not None
+
+
+def make_windows(*agents: str, free: int = 1) -> tuple[Windows, Mailbox, Looks]:
+    mailbox = Mailbox()
+    for agent in agents:
+        mailbox.park(make_parked(agent, free))
+    looks = Looks(mailbox)
+    return Windows(mailbox, looks), mailbox, looks
+
+
+def test_the_newest_poll_is_the_return_address() -> None:
+    mailbox = Mailbox()
+    first, second = make_parked("a"), make_parked("a")
+    assert mailbox.park(first) is None
+    assert mailbox.park(second) is first
+    assert not mailbox.take(first)
+    assert mailbox.take(second)
+    assert mailbox.get("a") is None
+
+
+def test_overdue_polls_are_removed_but_not_while_a_look_is_under_way() -> None:
+    mailbox = Mailbox()
+    idle, busy = make_parked("a", deadline=1.0), make_parked("b", deadline=2.0)
+    busy.looking = True
+    mailbox.park(idle)
+    mailbox.park(busy)
+    assert mailbox.overdue(5.0) == [idle]
+    assert mailbox.get("b") is busy
+    busy.looking = False
+    assert mailbox.overdue(10.0) == [busy]
+    assert len(mailbox) == 0
+
+
+def test_a_new_task_wakes_only_as_many_as_may_start() -> None:
+    windows, _, looks = make_windows("a", "b", "c")
+    windows.open(make_task(parallel=2), ["a", "b", "c"])
+    assert looks.agents == ["a", "b"]
+
+
+def test_parallel_0_wakes_all_that_are_parked_with_a_free_slot() -> None:
+    windows, mailbox, looks = make_windows("a", "c")
+    mailbox.park(make_parked("b", free=0))
+    windows.open(make_task(parallel=0), ["a", "b", "c", "away"])
+    assert looks.agents == ["a", "c"]
+
+
+def test_a_freed_place_goes_to_the_next_agent_that_is_there() -> None:
+    windows, _, looks = make_windows("a", "c")
+    windows.open(make_task(), ["a", "away", "c"])
+    windows.saw(make_task(waiting=2, running=1))
+    windows.looked("a")
+    assert looks.agents == ["a"]
+    windows.saw(make_task(waiting=2, running=0))
+    assert looks.agents == ["a", "c"]
+
+
+def test_a_wake_that_claimed_nothing_gives_its_place_to_the_next() -> None:
+    windows, _, looks = make_windows("a", "b")
+    windows.open(make_task(), ["a", "b"])
+    windows.looked("a")
+    assert looks.agents == ["a", "b"]
+
+
+def test_a_task_that_is_stopped_or_over_wakes_nobody() -> None:
+    windows, _, looks = make_windows("a", "b")
+    windows.open(make_task(running=1), ["a", "b"])
+    windows.saw(make_task(state=TaskState.CANCELLED, waiting=0))
+    assert looks.agents == []
+    assert windows.get("t1") is None
