@@ -70,11 +70,11 @@ def alive(pid: int) -> bool:
     return fields is not None and fields[0] not in ("Z", "X")
 
 
-def descendants(pid: int) -> list[int]:
-    """All living processes below `pid`, itself not included."""
+def descendants(pid: int, *, zombies: bool = False) -> list[int]:
+    """All processes below `pid`, itself not included; living ones, unless told otherwise."""
     children: dict[int, list[int]] = {}
     for other, fields in _all_stats():
-        if fields[0] not in ("Z", "X"):
+        if zombies or fields[0] not in ("Z", "X"):
             children.setdefault(int(fields[1]), []).append(other)
     found, queue = [], [pid]
     while queue:
