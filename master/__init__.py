@@ -99,9 +99,7 @@ class Master:
             loops = [gevent.spawn(self._tick), gevent.spawn(self._sweep), gevent.spawn(self._touch)]
             self._probe(port)
             write_private(self._directory / "port", f"{port}\n".encode())
-            log.info(
-                f"master listens on {self._settings.bind}:{port}, {len(self._roster)} agents known"
-            )
+            log.info(f"master listens on {self._settings.bind}:{port}, {len(self._roster)} agents")
             self._stopping.wait()
             gevent.killall(loops)
             self._save_seen()

@@ -50,6 +50,7 @@ from wire.server import LATER, Call, Later, Method
 log = getLogger(__name__)
 
 T = TypeVar("T")
+Answer = Callable[[Person, Any], Struct | dict[str, Any]]
 
 ONLY_AGENT = frozenset({AGENT})
 ONLY_WEB = frozenset({WEB})
@@ -132,10 +133,8 @@ class ConnectionManager:
         agent = enrolled.agent
         self._dispatcher.drop(agent.id)
         session = self._roster.registered(agent, self._clock())
-        log.info(
-            f"agent {agent.id} ({agent.hostname}) {'enrolled' if enrolled.created else 'registered'}"
-            f" with version {message.version}"
-        )
+        what = "enrolled" if enrolled.created else "registered"
+        log.info(f"agent {agent.id} ({agent.hostname}) {what} with version {message.version}")
         return Registered(session, self._roster.heartbeat_s, POLL_S, VERSION, PROTOCOL)
 
     def register_web(self, call: Call, message: RegisterWeb) -> WebRegistered | Later:
@@ -210,7 +209,7 @@ class ConnectionManager:
         self,
         form: type[Struct],
         least: str,
-        answer: Callable[[Person, Any], Struct | dict[str, Any]],
+        answer: Answer,
     ) -> Method[Any]:
         """A method of the web: in a greenlet, the person is judged, then answered."""
 
@@ -225,7 +224,7 @@ class ConnectionManager:
         call: Call,
         payload: Any,
         least: str,
-        answer: Callable[[Person, Any], Struct | dict[str, Any]],
+        answer: Answer,
     ) -> None:
         try:
             call.ok(answer(self._gate.admit(payload.auth, least), payload))

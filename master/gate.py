@@ -41,9 +41,7 @@ class Gate:
         """
         person = self._person(auth.token)
         if LEVELS[person.role] < LEVELS[least]:
-            raise Forbidden(
-                f"this needs the role {least}; {person.name} has the role {person.role}"
-            )
+            raise Forbidden(f"this needs the role {least}, and {person.name} is {person.role}")
         return person
 
     def forget(self) -> None:

@@ -39,7 +39,7 @@ class Mailbox:
         return len(self._parked)
 
     def park(self, parked: Parked) -> Parked | None:
-        """Keep this poll; the older one of the same agent, if any, comes back to be answered empty."""
+        """Keep this poll; an older one of the agent comes back, to be answered empty."""
         older = self._parked.get(parked.agent)
         self._parked[parked.agent] = parked
         self._by_deadline.append(parked)
@@ -117,7 +117,7 @@ class Windows:
         return self._windows.get(task)
 
     def open(self, task: Task, waiting: Iterable[str]) -> None:
-        """Begin, or begin again, to hand out the task's waiting runs, given by their agents in order."""
+        """Begin, or begin again, to hand out; `waiting` are the agents of its runs, in order."""
         window = self._windows.get(task.id)
         if window is None:
             window = self._windows[task.id] = Window(task, waiting)

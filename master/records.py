@@ -1,4 +1,4 @@
-"""What does the master remember? Frozen records, one a table row; decisions take and return them."""
+"""What does the master remember? Frozen records, one a row; decisions take and return them."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ class Task(Struct, frozen=True, kw_only=True):
     cancelled: int = 0
     skipped: int = 0
     unknown: int = 0
-    settings: dict[str, Any] = {}  # as submitted, for people; also args, env, user, cwd, timeout, grace
+    settings: dict[str, Any] = {}  # as submitted; also args, env, user, cwd, timeout, grace
 
 
 class Run(Struct, frozen=True, kw_only=True):

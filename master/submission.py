@@ -21,7 +21,7 @@ MAX_TARGETS = 100_000
 MAX_NAME_CHARACTERS = 200
 MAX_ARGS = 1000
 MAX_ARGS_BYTES = 96 << 10  # Linux takes 128 KiB for one argument and more for all
-MAX_IDEMPOTENCY_KEY_CHARACTERS = 200
+MAX_KEY_CHARACTERS = 200
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USER = re.compile(r"[A-Za-z_0-9][A-Za-z0-9_.@-]*\$?")
@@ -53,15 +53,11 @@ def check_key(key: str | None) -> None:
     """An Idempotency-Key is 1 to 200 printable ASCII characters."""
     if key is None:
         return
-    if (
-        not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS
-        or not key.isascii()
-        or not key.isprintable()
-    ):
+    if not 0 < len(key) <= MAX_KEY_CHARACTERS or not key.isascii() or not key.isprintable():
         raise _wrong(
             "Idempotency-Key",
             _short(key),
-            f"1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} ASCII characters",
+            f"1 to {MAX_KEY_CHARACTERS} ASCII characters",
         )
 
 
@@ -183,9 +179,7 @@ def _arguments(args: list[str]) -> None:
 def _environment(env: dict[str, str]) -> None:
     for name, value in env.items():
         if not _ENV_NAME.fullmatch(name):
-            raise _wrong(
-                "env", _short(name), "names of letters, digits and _, not beginning with a digit"
-            )
+            raise _wrong("env", _short(name), "names of letters, digits and _")
         if name.startswith("MSCHEDULE_"):
             raise _wrong("env", _short(name), "names that do not begin with MSCHEDULE_")
         _passable("env", value)

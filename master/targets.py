@@ -74,9 +74,7 @@ class Fleet:
         wanted = list(dict.fromkeys(ids))
         missing = [id for id in wanted if id not in self.by_id]
         if missing:
-            raise _wrong(
-                f"there is no host with the id {_some(missing)}; use ids of /api/v1/agents"
-            )
+            raise _wrong(f"no host has the id {_some(missing)}; ids are those of /api/v1/agents")
         return wanted
 
     def _operand(self, operand: str) -> set[str]:
@@ -206,7 +204,7 @@ def _operands(expression: str) -> list[tuple[str, str]]:
         raise _wrong(f"a bracket is not closed in {expression!r}")
     if any(not operand for _, operand in found):
         raise _wrong(
-            f"a name is missing in {expression!r}; write for example web[01-20],db1 or @env:prod!db7"
+            f"a name is missing in {expression!r}; write for example web[01-20],db1 or @env:prod"
         )
     return found
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from master.targets import Fleet, Host, Previews, digest_of, fold
 from wire.errors import InvalidValue
 
+ENV = ("dev", "prod")
+
 
 def make_fleet() -> Fleet:
     web = [
