@@ -1,0 +1,114 @@
+"""How is a run's output served? Byte by byte as it is stored, whole or in a range."""
+
+import re
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from webserver.api_runs import find_run
+from webserver.body import query
+from webserver.context import MASTER, Caller, Master
+from webserver.refusals import RangeNotSatisfiable
+from wire.errors import Refusal
+from wire.messages import GetOutput, OutputView
+
+CHUNK_BYTES = 1 << 20
+
+_RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re.ASCII)
+
+
+async def get_output(request: web.Request, caller: Caller) -> web.StreamResponse:
+    """What is stored at this moment; of a run that still writes, ask for the rest by range."""
+    query(request)
+    run = await find_run(request, caller)
+    # An If-Range never matches: what is still written has no validator.
+    header = None if "If-Range" in request.headers else request.headers.get("Range")
+    source = _Source(request.app[MASTER], caller, run.id)
+    first = await source.read(0, CHUNK_BYTES if header is None else 1)
+    span = byte_range(header, first.size)
+    start, end = span or (0, first.size)
+    response = _response(run.id, start, end, first.size, partial=span is not None)
+    if request.method == "HEAD":
+        return response
+    # Fetched before the headers leave, so that a refusal is still an answer.
+    piece = first.data if span is None else (await source.read(start, end - start)).data
+    return await _stream(request, response, source, piece, start, end)
+
+
+def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """[start, end) of a Range header; None: serve everything (RFC 9110, 14.2).
+
+    A header of another form, or with several ranges, is ignored as the RFC allows.
+    """
+    match = _RANGE.fullmatch(header.strip()) if header else None
+    if match is None:
+        return None
+    first, last, suffix = match.groups()
+    if suffix is not None:
+        start, end = max(0, size - int(suffix)), size
+    else:
+        start, end = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= size or start >= end:
+        raise RangeNotSatisfiable(size)
+    return start, end
+
+
+def _response(run: str, start: int, end: int, size: int, *, partial: bool) -> web.StreamResponse:
+    response = web.StreamResponse(status=206 if partial else 200)
+    response.content_type = "application/octet-stream"
+    response.content_length = end - start
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Content-Disposition"] = f'attachment; filename="{run}.out"'
+    if partial:
+        response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return response
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The stored output of one run, for one caller."""
+
+    master: Master
+    caller: Caller
+    run: str
+
+    async def read(self, offset: int, limit: int) -> OutputView:
+        ask = GetOutput(self.caller.auth, self.run, offset, min(CHUNK_BYTES, limit))
+        return await self.master.call("get_output", ask, OutputView)
+
+
+async def _stream(
+    request: web.Request,
+    response: web.StreamResponse,
+    source: _Source,
+    piece: bytes,
+    start: int,
+    end: int,
+) -> web.StreamResponse:
+    """Send [start, end), of which `piece` is the beginning.
+
+    When the master stops answering in between, the connection is cut short of
+    Content-Length: the client sees that something is missing.
+    """
+    await response.prepare(request)
+    while start < end and piece:
+        await response.write(piece[: end - start])
+        start += len(piece)
+        piece = await _more(source, start, end)
+    if start < end and request.transport is not None:
+        request.transport.abort()
+    else:
+        await response.write_eof()
+    return response
+
+
+async def _more(source: _Source, start: int, end: int) -> bytes:
+    """The next piece; empty at the end, and when it cannot be had."""
+    if start >= end:
+        return b""
+    try:
+        return (await source.read(start, end - start)).data
+    except Refusal:
+        return b""

@@ -1,0 +1,41 @@
+"""What does the API say and take about runs? Their output is in api_output.py."""
+
+from aiohttp import web
+
+from webserver.answers import json_answer
+from webserver.body import identifier, limit_of, one_of, query, refuse_body
+from webserver.context import MASTER, Caller
+from wire.errors import NotFound
+from wire.messages import ById, ListRuns, Page, RunView
+from wire.states import RunState
+
+
+async def list_runs(request: web.Request, caller: Caller) -> web.StreamResponse:
+    given = query(request, "state", "limit", "cursor")
+    state = one_of(given, "state", list(RunState))
+    task = identifier(request, "task")
+    ask = ListRuns(caller.auth, task, state, limit_of(given), given.get("cursor"))
+    return await json_answer(request, await request.app[MASTER].call("get_runs", ask, Page))
+
+
+async def get_run(request: web.Request, caller: Caller) -> web.StreamResponse:
+    query(request)
+    return await json_answer(request, await find_run(request, caller))
+
+
+async def cancel_run(request: web.Request, caller: Caller) -> web.StreamResponse:
+    """200 also when it was cancelled or has ended before."""
+    query(request)
+    await refuse_body(request)
+    run = await find_run(request, caller)
+    ask = ById(caller.auth, run.id)
+    return await json_answer(request, await request.app[MASTER].call("cancel_run", ask, RunView))
+
+
+async def find_run(request: web.Request, caller: Caller) -> RunView:
+    """The run that the path names, if it is one of that task."""
+    task, run = identifier(request, "task"), identifier(request, "run")
+    found = await request.app[MASTER].call("get_run", ById(caller.auth, run), RunView)
+    if found.task != task:
+        raise NotFound(f"task {task} has no run {run}")
+    return found

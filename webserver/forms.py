@@ -1,0 +1,39 @@
+"""What did a person fill in? Form fields, only from our own pages."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from webserver.body import read_form
+from webserver.door import DOOR, FORM_TOKEN_FIELD, SESSION_COOKIE, check_origin
+
+
+@dataclass(frozen=True)
+class Form:
+    """The fields as they were sent; a name may come several times."""
+
+    fields: dict[str, list[str]]
+
+    def text(self, name: str) -> str:
+        """The first value, "" if there is none."""
+        return self.fields.get(name, [""])[0]
+
+    def word(self, name: str) -> str:
+        return self.text(name).strip()
+
+    def many(self, name: str) -> list[str]:
+        return self.fields.get(name, [])
+
+
+async def own_form(request: web.Request, cookie_name: str = SESSION_COOKIE) -> Form:
+    """The form, if it comes from a page that we gave to this browser; else Forbidden."""
+    check_origin(request)
+    form = Form(await read_form(request))
+    cookie = request.cookies.get(cookie_name, "")
+    request.app[DOOR].check_form_token(cookie, form.text(FORM_TOKEN_FIELD))
+    return form
+
+
+def see(path: str) -> web.Response:
+    """After a form was taken: on to a page, so that a reload sends nothing twice."""
+    return web.Response(status=303, headers={"Location": path})

@@ -1,0 +1,66 @@
+"""How does a person come in and go out? With an API token, once; a session cookie from then on."""
+
+import secrets
+
+from aiohttp import web
+
+from webserver.context import Caller
+from webserver.door import (
+    DOOR,
+    SESSION_COOKIE,
+    VISITOR_COOKIE,
+    looks_like_token,
+    way_back,
+)
+from webserver.forms import own_form, see
+from webserver.rendering import render
+from wire.errors import Unauthenticated
+
+WRONG = "This is not a valid token. It may have expired or been revoked."
+
+
+async def show_login(request: web.Request, _: Caller) -> web.StreamResponse:
+    return _login_page(request, request.query.get("next", "/"))
+
+
+async def log_in(request: web.Request, _: Caller) -> web.StreamResponse:
+    form = await own_form(request, VISITOR_COOKIE)
+    door, token = request.app[DOOR], form.word("token")
+    if not looks_like_token(token):
+        return _login_page(request, form.text("next"), WRONG)
+    try:
+        caller = await door.confirm(token, request)
+    except Unauthenticated:
+        return _login_page(request, form.text("next"), WRONG)
+    session = door.sessions.open(token, caller.name, caller.role)
+    response = see(way_back(form.text("next")))
+    _set_cookie(request, response, SESSION_COOKIE, session.id)
+    return response
+
+
+async def log_out(request: web.Request, _: Caller) -> web.StreamResponse:
+    response = see("/login")
+    if request.app[DOOR].session(request) is None:
+        return response
+    await own_form(request)
+    request.app[DOOR].end_session(request)
+    response.del_cookie(SESSION_COOKIE)
+    return response
+
+
+def _login_page(request: web.Request, path: str, error: str | None = None) -> web.Response:
+    visitor = request.cookies.get(VISITOR_COOKIE) or secrets.token_urlsafe(16)
+    response = render(
+        "login.html",
+        status=401 if error else 200,
+        error=error,
+        next=way_back(path),
+        form_token=request.app[DOOR].sessions.form_token(visitor),
+    )
+    _set_cookie(request, response, VISITOR_COOKIE, visitor)
+    return response
+
+
+def _set_cookie(request: web.Request, response: web.Response, name: str, value: str) -> None:
+    """For this browser session only, out of reach of scripts and of other sites' requests."""
+    response.set_cookie(name, value, httponly=True, samesite="Strict", secure=request.secure)

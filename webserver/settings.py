@@ -1,0 +1,44 @@
+"""What can be set on the web?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils import setting
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Serves the HTTP API and the pages of an mschedule master."""
+
+    state_dir: Path = setting(
+        Path("/var/lib/mschedule-web"),
+        "where the key and the master's address are kept",
+        metavar="dir",
+    )
+    bind: str = setting("127.0.0.1", "address to listen on", metavar="address")
+    port: int = setting(9900, "port to listen on; 0 takes a free one", minimum=0, maximum=65535)
+    join: str | None = setting(
+        None,
+        "join string of the master, needed once; - reads it from stdin",
+        metavar="-",
+        secret=True,
+    )
+    join_file: Path | None = setting(None, "file that holds the join string", metavar="file")
+    master_timeout: float = setting(
+        10.0, "seconds that the master has for an answer", minimum=0.1, maximum=300
+    )
+    log_level: str = setting("info", "least severity that is logged", choices=LEVELS)
+
+    def join_string(self) -> str | None:
+        """The join string, if one was given.
+
+        A missing file is no error here: it is needed once, and may be removed afterwards.
+        """
+        if self.join is not None or self.join_file is None:
+            return self.join
+        try:
+            return self.join_file.read_text(encoding="ascii").strip() or None
+        except FileNotFoundError:
+            return None
