@@ -1,7 +1,7 @@
 """What does mschedule look like at work? Master, web and three agents here, and a first task.
 
-Everything lies in .demo: the store, the keys, the logs, `url` and `token`. It is thrown
-away at the next start. Ctrl-C stops all of it, scripts that run included.
+Everything lies in .demo: the store, the keys, the logs, url and token. It is thrown away
+at the next start. Ctrl-C stops all of it, scripts that run included.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    demo = ROOT / ".demo"
+    demo: Path = options.dir
     try:
         with state_dir(demo):
             _check_ports(options.master_port, options.web_port)
@@ -46,9 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__, allow_abbrev=False)
     parser.add_argument("--once", action="store_true", help="leave after the first task's results")
+    parser.add_argument(
+        "--dir", type=_absolute, default=ROOT / ".demo", help="where it all lies; default .demo"
+    )
     parser.add_argument("--web-port", type=int, default=9900, help="default 9900")
     parser.add_argument("--master-port", type=int, default=9000, help="default 9000")
     return parser
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).absolute()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -109,7 +116,11 @@ def _show_a_task(fleet: Fleet) -> bool:
 
 
 def _show_the_way_in(fleet: Fleet, demo: Path) -> None:
-    print(f"\nurl    {fleet.url}\ntoken  {(demo / 'token').relative_to(ROOT)}\n", flush=True)
+    print(f"\nurl    {fleet.url}\ntoken  {_shown(demo / 'token')}\n", flush=True)
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def _watch(fleet: Fleet) -> int:

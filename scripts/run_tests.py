@@ -25,6 +25,7 @@ IN_CI = os.environ.get("CI") == "true"
 # What tests need of the system: program → Debian package.
 PACKAGES = {
     "chromium": "chromium",
+    "curl": "curl",
     "ip": "iproute2",
     "strace": "strace",
     "systemd-analyze": "systemd",
