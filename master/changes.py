@@ -8,21 +8,23 @@ from typing import Any
 
 from msgspec import Struct
 
-from master.records import Agent
-from wire.messages import Grant, OutputAnswer, ResultAnswer, Word
+from master.records import Agent, Run, Task
+from wire.messages import Grant, Held, OutputAnswer, ResultAnswer, Word
 from wire.states import Standing
 
 
 class Changed(Struct, frozen=True):
-    """Ids of what a committed verb touched, for events and wake-ups.
+    """What a committed verb touched, for events and wake-ups.
 
+    `tasks` and `runs` are the records as they are after the commit, so that the hub can
+    show them without another read. Runs that one statement moved together are not listed.
     `freed`: tasks in which a place became free, so that a waiting run may start.
     `wake`: agents that have something to be told (a grant, a stop, a recall).
     `ended`: tasks that reached their end.
     """
 
-    tasks: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    runs: tuple[Run, ...] = ()
     wake: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     freed: tuple[str, ...] = ()
@@ -54,16 +56,16 @@ class NewTask(Struct, frozen=True, kw_only=True):
 class Added(Struct, frozen=True):
     """`created` False: the same key had made this task before, nothing was changed."""
 
-    task: str
+    task: Task
     created: bool
-    changed: Changed = Changed()
 
 
 class Enrolled(Struct, frozen=True):
-    """`created`: this key was not known before."""
+    """`created`: this key was not known before. The agent may have become QUARANTINED by it."""
 
     agent: Agent
     created: bool
+    changed: Changed = Changed()
 
 
 class Seen(Struct, frozen=True):
@@ -78,13 +80,16 @@ class PollAnswer(Struct, frozen=True):
     """What a poll is to be answered with, once this is committed.
 
     Without grants and words the poll stays parked. A standing other than
-    ENROLLED: the agent is refused.
+    ENROLLED: the agent is refused. `hold`: since this poll nothing is handed out to
+    anybody, and why. `strays`: runs that the agent holds and the store does not know.
     """
 
     grants: list[Grant]
     words: list[Word]
     standing: Standing
     changed: Changed = Changed()
+    hold: str | None = None
+    strays: tuple[Held, ...] = ()
 
 
 class Finished(Struct, frozen=True):
@@ -93,11 +98,10 @@ class Finished(Struct, frozen=True):
 
 
 class Appended(Struct, frozen=True):
-    """`task` None: a stray, no run of this agent."""
+    """`record` None: a stray, no run of this agent."""
 
     answer: OutputAnswer
-    task: str | None
-    run: str
+    record: Run | None
     grown: bool  # bytes were added
 
 

@@ -3,12 +3,16 @@
 Every method returns a Verb that has not begun. `verb.wait()` blocks the calling
 greenlet until it is committed and returns its result or raises; `verb.then(done)`
 returns at once and calls `done(result or exception)` on the hub after the commit.
+
+A verb may raise, besides what it names, StoreFull, Unavailable and Busy. It leaves
+nothing behind then, except that after Unavailable it may have been done.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from master import enrolment, intake, ledger, output, views
 from master.changes import (
     Added,
     Appended,
@@ -23,151 +27,246 @@ from master.changes import (
     PollAnswer,
     Seen,
 )
-from master.database import Database, Verb
-from wire.messages import AgentView, Done, Output, OutputView, Page, Poll, Register, Result, RunView, TaskView
+from master.database import Database, Urgency, Verb
+from master.records import Agent, Run, Task
+from master.specs import Specs
+from master.transaction import Needs
+from wire.messages import (
+    AgentView,
+    Done,
+    Output,
+    OutputView,
+    Page,
+    Poll,
+    Register,
+    Result,
+    RunView,
+    TaskView,
+)
 from wire.states import Standing
 
-SKELETON = "the store is being written"
+DIRECT = Needs(direct=True)
 
 
 class Storage:
-    """The store of one master. `clock` is the wall clock, so that tests can turn it."""
+    """The store of one master, in a directory that nobody else uses (the caller locks it).
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, readers: int = 2): ...
+    `clock` is the wall clock, so that tests can turn it. Raises StoreTooNew.
+    """
 
-    def close(self) -> None: ...
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, readers: int = 2):
+        self._database = Database(path, clock=clock, readers=readers)
+        self._specs = Specs()
 
-    # ---- agents (write)
+    def close(self) -> None:
+        """Commit what is queued, then let go of the file. Blocks the greenlet."""
+        self._database.close()
+
+    @property
+    def queued(self) -> int:
+        """Verbs that have begun and are not done: how far the disk is behind."""
+        return self._database.queued
+
+    # ---- agents
 
     def enrol(self, key: str, register: Register) -> Verb[Enrolled]:
         """A register message: a known key is updated, a new one needs `register.token`.
 
-        Raises NotEnrolled, Refused (revoked, quarantined), Conflict (the id has another key).
+        A second machine under the same key quarantines the agent. Raises NotEnrolled,
+        Refused (revoked, quarantined), Conflict (the id and the key are not of one agent).
         """
-        raise NotImplementedError(SKELETON)
+        return self._database.writing(lambda tx: enrolment.enrol(tx, key, register), DIRECT)
 
     def touch(self, seen: Mapping[str, Seen]) -> Verb[None]:
         """Write down when agents were last heard of; called every few seconds for all."""
-        raise NotImplementedError(SKELETON)
+        return self._database.writing(lambda tx: enrolment.touch(tx, seen), DIRECT)
 
     def bury_agent(self, agent: str, standing: Standing, reason: str) -> Verb[Changed]:
-        """Revoke or quarantine: open runs become UNKNOWN, waiting ones SKIPPED, at once."""
-        raise NotImplementedError(SKELETON)
+        """Revoke or quarantine: what it runs becomes UNKNOWN, what waits SKIPPED. NotFound."""
+        return self._database.writing(
+            lambda tx: ledger.bury_agent(tx, agent, standing, reason),
+            Needs(agents=(agent,), open_runs_of=(agent,)),
+        )
 
     def set_labels(self, labels: Mapping[str, Mapping[str, str | None]]) -> Verb[list[str]]:
-        """{agent: {label: value, or None to remove}}, all or nothing; NotFound names the unknown."""
-        raise NotImplementedError(SKELETON)
+        """{agent: {label: value, or None to remove}}, all or nothing; the ids that changed.
 
-    # ---- tasks (write)
-
-    def add_task(self, new: NewTask) -> Verb[Added]:
-        """Raises Conflict when the idempotency key was used with another body."""
-        raise NotImplementedError(SKELETON)
-
-    def cancel_task(self, task: str, by: str) -> Verb[Changed]:
-        """Repeating it changes nothing. NotFound."""
-        raise NotImplementedError(SKELETON)
-
-    def cancel_run(self, run: str, by: str) -> Verb[Changed]:
-        """Repeating it changes nothing. NotFound."""
-        raise NotImplementedError(SKELETON)
-
-    # ---- what agents say (write); an agent can only touch its own runs
-
-    def poll(self, agent: str, poll: Poll) -> Verb[PollAnswer]:
-        """Steps 1-6 of a poll: settle, grant again, words, then claims."""
-        raise NotImplementedError(SKELETON)
-
-    def finish(self, agent: str, result: Result) -> Verb[Finished]:
-        raise NotImplementedError(SKELETON)
-
-    def append_output(self, agent: str, output: Output) -> Verb[Appended]:
-        raise NotImplementedError(SKELETON)
-
-    def settle_done(self, agent: str, done: Done) -> Verb[Changed]:
-        raise NotImplementedError(SKELETON)
-
-    # ---- time (write), called by the master's sweep
-
-    def expire(self) -> Verb[Changed]:
-        raise NotImplementedError(SKELETON)
-
-    def silence(self, listening_since: float, last_stall: float) -> Verb[Changed]:
-        raise NotImplementedError(SKELETON)
-
-    # ---- credentials (write)
-
-    def make_token(self, role: str, label: str) -> Verb[NewSecret]:
-        raise NotImplementedError(SKELETON)
-
-    def revoke_token(self, id: str) -> Verb[None]:
-        raise NotImplementedError(SKELETON)
-
-    def make_join_token(
-        self, role: str, label: str, *, labels: Mapping[str, str] | None = None, uses: int | None = None
-    ) -> Verb[NewSecret]:
-        """role is agent or web; `labels` go to the agents that enrol with it."""
-        raise NotImplementedError(SKELETON)
-
-    def add_peer(self, key: str, token: str) -> Verb[Peer]:
-        """Enrol a web's key with a join token of role web; NotEnrolled if the token is not good."""
-        raise NotImplementedError(SKELETON)
-
-    # ---- hold of hand-outs (write)
-
-    def hold(self, reason: str) -> Verb[Hold]:
-        raise NotImplementedError(SKELETON)
-
-    def release(self) -> Verb[None]:
-        raise NotImplementedError(SKELETON)
-
-    # ---- read side: reader threads, committed state only
-
-    def peers(self) -> Verb[list[Peer]]:
-        """All keys that may speak, for the role look-up at start; enrolments add to it."""
-        raise NotImplementedError(SKELETON)
-
-    def credentials(self) -> Verb[list[Credential]]:
-        raise NotImplementedError(SKELETON)
-
-    def token_role(self, token: str) -> Verb[Credential | None]:
-        """None: no such token, or revoked."""
-        raise NotImplementedError(SKELETON)
-
-    def held(self) -> Verb[Hold | None]:
-        raise NotImplementedError(SKELETON)
+        Raises NotFound with the unknown ids.
+        """
+        return self._database.writing(
+            lambda tx: enrolment.set_labels(tx, labels), Needs(agents=tuple(labels))
+        )
 
     def agents(self, limit: int, cursor: str | None = None) -> Verb[Page]:
-        """Page of AgentView; `state`, `last_seen`, `clock_skew` are the store's, see `live`."""
-        raise NotImplementedError(SKELETON)
+        """Page of AgentView by hostname; what only memory knows is for the hub to fill in."""
+        return self._database.reading(lambda reader: views.agents(reader, limit, cursor))
 
     def agent(self, id: str) -> Verb[AgentView]:
-        raise NotImplementedError(SKELETON)
+        """Raises NotFound."""
+        return self._database.reading(lambda reader: views.agent(reader, id))
+
+    def all_agents(self) -> Verb[list[Agent]]:
+        """For the start, when the hub fills its memory."""
+        return self._database.reading(views.all_agents)
+
+    # ---- tasks
+
+    def add_task(self, new: NewTask) -> Verb[Added]:
+        """Durable when it returns. The same key or id again is the same task; for another body
+        under the key raises Conflict."""
+        return self._database.writing(lambda tx: intake.add_task(tx, new), DIRECT)
+
+    def made_by_key(self, key: str, caller: str, body_hash: str) -> Verb[str | None]:
+        """The id of the task that this idempotency key has made already. Raises Conflict."""
+        return self._database.reading(
+            lambda reader: views.made_by_key(reader, key, caller, body_hash)
+        )
+
+    def cancel_task(self, task: str, by: str) -> Verb[Changed]:
+        """Repeating it changes nothing. Raises NotFound."""
+        return self._database.writing(lambda tx: ledger.cancel_task(tx, task))
+
+    def cancel_run(self, run: str, by: str) -> Verb[Changed]:
+        """Repeating it changes nothing. Raises NotFound."""
+        return self._database.writing(lambda tx: ledger.cancel_run(tx, run), Needs(runs=(run,)))
 
     def tasks(self, limit: int, cursor: str | None = None, state: str | None = None) -> Verb[Page]:
-        """Newest first."""
-        raise NotImplementedError(SKELETON)
+        """Page of TaskView, newest first."""
+        return self._database.reading(lambda reader: views.tasks(reader, limit, cursor, state))
 
     def task(self, id: str, *, script: bool = False) -> Verb[TaskView]:
-        raise NotImplementedError(SKELETON)
+        """Raises NotFound."""
+        return self._database.reading(lambda reader: views.task(reader, id, script=script))
+
+    def task_record(self, id: str) -> Verb[Task]:
+        """Raises NotFound."""
+        return self._database.reading(lambda reader: views.task_record(reader, id))
+
+    def active_tasks(self) -> Verb[list[Task]]:
+        """Those that have not ended, oldest first."""
+        return self._database.reading(views.active_tasks)
+
+    # ---- runs
 
     def runs(
         self, task: str, limit: int, cursor: str | None = None, state: str | None = None
     ) -> Verb[Page]:
-        raise NotImplementedError(SKELETON)
+        """Page of RunView in the order of the targets. Raises NotFound for the task."""
+        return self._database.reading(lambda reader: views.runs(reader, task, limit, cursor, state))
 
     def run(self, id: str) -> Verb[RunView]:
-        raise NotImplementedError(SKELETON)
+        """Raises NotFound."""
+        return self._database.reading(lambda reader: views.run(reader, id))
 
-    def runs_by_id(self, ids: Sequence[str]) -> Verb[list[RunView]]:
-        raise NotImplementedError(SKELETON)
+    def run_record(self, id: str) -> Verb[Run]:
+        """Raises NotFound."""
+        return self._database.reading(lambda reader: views.run_record(reader, id))
+
+    def waiting_agents(self, task: str, limit: int) -> Verb[list[str]]:
+        """Agents of the task's waiting runs, in order: whom to wake when a place is free."""
+        return self._database.reading(lambda reader: views.waiting_agents(reader, task, limit))
 
     def output(self, run: str, offset: int, limit: int) -> Verb[OutputView]:
-        raise NotImplementedError(SKELETON)
+        """Bytes of the stored representation, with one line in the gap. Raises NotFound."""
+        return self._database.reading(lambda reader: output.read(reader, run, offset, limit))
 
-    def waiting(self, task: str, limit: int) -> Verb[list[tuple[str, str]]]:
-        """(run, agent) of a task's waiting runs, in order: whom to wake when a place is free."""
-        raise NotImplementedError(SKELETON)
+    # ---- what agents say; each is taken for its own runs only
 
-    def active_tasks(self) -> Verb[list[str]]:
-        raise NotImplementedError(SKELETON)
+    def poll(self, agent: str, poll: Poll) -> Verb[PollAnswer]:
+        """Compare what the agent holds with what it was handed, then claim for its free places."""
+        needs = Needs(
+            agents=(agent,),
+            runs=tuple(held.run for held in poll.held),
+            open_runs_of=(agent,),
+            claimable_by=(agent,) if poll.free > 0 else (),
+        )
+        return self._database.writing(
+            lambda tx: ledger.poll(tx, agent, poll, self._specs), needs, Urgency.CLAIM
+        )
+
+    def finish(self, agent: str, result: Result) -> Verb[Finished]:
+        """A verdict, once; its repeats change nothing and are acknowledged."""
+        return self._database.writing(
+            lambda tx: ledger.finish(tx, agent, result),
+            Needs(runs=(result.run,)),
+            Urgency.RESULT,
+        )
+
+    def append_output(self, agent: str, output: Output) -> Verb[Appended]:
+        """What is new of a chunk; the answer says where the next one begins."""
+        return self._database.writing(
+            lambda tx: ledger.append_output(tx, agent, output),
+            Needs(runs=(output.run,)),
+            Urgency.RESULT,
+        )
+
+    def settle_done(self, agent: str, done: Done) -> Verb[Changed]:
+        """Take over the done records that were recalled."""
+        named = [*(record.run for record in done.records), *(done.asked or ())]
+        return self._database.writing(
+            lambda tx: ledger.settle_done(tx, agent, done),
+            Needs(agents=(agent,), runs=tuple(named)),
+            Urgency.RESULT,
+        )
+
+    # ---- time; the master's sweep calls these
+
+    def expire(self) -> Verb[Changed]:
+        """Skip what has not started in time."""
+        return self._database.writing(ledger.expire)
+
+    def silence(self, listening_since: float, last_stall: float) -> Verb[Changed]:
+        """Give up waiting for agents not heard of, see master/handout.py `silent_since`."""
+        return self._database.writing(lambda tx: ledger.silence(tx, listening_since, last_stall))
+
+    # ---- hold of hand-outs
+
+    def hold(self, reason: str) -> Verb[Hold]:
+        """Nothing is handed out to anybody until `release`; the first reason stays."""
+        return self._database.writing(lambda tx: ledger.hold(tx, reason))
+
+    def release(self) -> Verb[None]:
+        return self._database.writing(ledger.release)
+
+    def held(self) -> Verb[Hold | None]:
+        """None: hand-outs go on."""
+        return self._database.reading(views.held)
+
+    # ---- tokens and keys
+
+    def make_token(self, role: str, label: str) -> Verb[NewSecret]:
+        """An API token; role is viewer, operator or admin."""
+        return self._database.writing(lambda tx: enrolment.make_token(tx, role, label), DIRECT)
+
+    def revoke_token(self, id: str) -> Verb[None]:
+        """An API or a join token. Raises NotFound."""
+        return self._database.writing(lambda tx: enrolment.revoke_token(tx, id), DIRECT)
+
+    def credentials(self) -> Verb[list[Credential]]:
+        """All API tokens, the revoked ones too, oldest first."""
+        return self._database.reading(views.credentials)
+
+    def token_role(self, token: str) -> Verb[Credential | None]:
+        """None: no such API token, or it was revoked."""
+        return self._database.reading(lambda reader: views.token_role(reader, token))
+
+    def make_join_token(
+        self,
+        role: str,
+        label: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        uses: int | None = None,
+    ) -> Verb[NewSecret]:
+        """role is agent or web; `labels` go to the agents that enrol with it; `uses` None: any."""
+        return self._database.writing(
+            lambda tx: enrolment.make_join_token(tx, role, label, labels or {}, uses), DIRECT
+        )
+
+    def add_peer(self, key: str, token: str) -> Verb[Peer]:
+        """Enrol a web server's key with a join token. Raises NotEnrolled, Conflict, Refused."""
+        return self._database.writing(lambda tx: enrolment.add_peer(tx, key, token), DIRECT)
+
+    def web_keys(self) -> Verb[list[str]]:
+        """Keys of enrolled web servers."""
+        return self._database.reading(views.web_keys)

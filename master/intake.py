@@ -1,0 +1,104 @@
+"""How does a task enter the store? Its script, its row and all its runs, in one transaction."""
+
+import hashlib
+from typing import Any
+
+from master.changes import Added, NewTask
+from master.handout import opened
+from master.ids import new_id
+from master.records import Task
+from master.rows import to_json
+from master.transaction import Tx
+from wire.errors import Conflict
+from wire.states import RunState
+
+
+def add_task(tx: Tx, new: NewTask) -> Added:
+    """The same idempotency key, or the same id, gives the task that was made then."""
+    earlier = _earlier(tx, new)
+    if earlier is not None:
+        return Added(earlier, created=False)
+    sha256 = hashlib.sha256(new.script).hexdigest()
+    tx.execute("insert_script", sha256=sha256, content=new.script)
+    _insert(tx, new, sha256)
+    task = tx.task(new.id)
+    assert task is not None
+    if new.key is not None:
+        tx.execute(
+            "insert_idempotency_key",
+            caller=new.created_by,
+            key=new.key,
+            body_hash=new.body_hash,
+            task=new.id,
+            now=tx.now,
+        )
+    begun = opened(task, tx.now)
+    if begun is not task:
+        tx.put(begun)
+    return Added(begun, created=True)
+
+
+def same_task(found: tuple[Any, ...] | None, body_hash: str) -> str | None:
+    """The id of the task that the idempotency key made; raises Conflict for another body."""
+    if found is None:
+        return None
+    known_hash, task = found
+    if known_hash != body_hash:
+        raise Conflict(f"the Idempotency-Key was used for task {task}, with another body")
+    id: str = task
+    return id
+
+
+def _earlier(tx: Tx, new: NewTask) -> Task | None:
+    if new.key is not None:
+        found = tx.row("idempotency_key", caller=new.created_by, key=new.key)
+        id = same_task(found, new.body_hash)
+        if id is not None:
+            return tx.task(id)
+    return tx.task(new.id)
+
+
+def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
+    skipped = sum(1 for agent, _ in new.targets if agent in new.skip)
+    expires_at = tx.now + new.expires_in
+    row = tx.row(
+        "insert_task",
+        id=new.id,
+        name=new.name,
+        created_by=new.created_by,
+        parallel=new.parallel,
+        fail_count=new.fail_count,
+        fail_rate=new.fail_rate,
+        on_limit=new.on_limit,
+        priority=new.priority,
+        offline=new.offline,
+        expires_at=expires_at,
+        lost_after=new.lost_after,
+        total=len(new.targets),
+        waiting=len(new.targets) - skipped,
+        skipped=skipped,
+        settings=to_json(new.settings),
+        script=sha256,
+        now=tx.now,
+    )
+    assert row is not None
+    tx.execute(
+        "insert_runs",
+        task=new.id,
+        task_seq=row[0],
+        priority=new.priority,
+        start_by=expires_at,
+        now=tx.now,
+        rows=to_json(_run_rows(tx, new)),
+    )
+    tx.forget()
+
+
+def _run_rows(tx: Tx, new: NewTask) -> list[tuple[Any, ...]]:
+    """(id, seq, agent, hostname, state, reason, ended_at) of each run."""
+    return [
+        (new_id(), seq, agent, hostname, RunState.SKIPPED, new.skip_reason, tx.now)
+        if agent in new.skip
+        else (new_id(), seq, agent, hostname, RunState.WAITING, "", None)
+        for seq, (agent, hostname) in enumerate(new.targets)
+    ]

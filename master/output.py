@@ -1,0 +1,118 @@
+"""Which bytes of a script's output are kept, and what does one read of them?
+
+What is kept lies in chunks at their place in all that the script wrote: from the
+front without a hole, and after at most one marked jump (what the cap has left out)
+the tail. Reading sees one sequence: the front, a line that says how much is missing,
+the tail.
+"""
+
+from typing import NamedTuple
+
+from master.database import Reader
+from master.records import Run
+from master.views import run_record
+from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, OutputView
+from wire.states import ENDED_RUN
+
+MOST_KEPT_BYTES = OUTPUT_HEAD_BYTES + OUTPUT_TAIL_BYTES
+
+
+# ---- taking a chunk
+
+
+class Fit(NamedTuple):
+    """Of a chunk, the bytes [skip, until) are new and belong at `start`.
+
+    `gap`: of the run, with this chunk. `refused`: there is no room for what is beyond.
+    """
+
+    start: int
+    skip: int
+    until: int
+    gap: tuple[int, int] | None
+    refused: bool = False
+
+
+def end_of(run: Run) -> int:
+    """Up to where in all that the script wrote we have its output: the next chunk starts there."""
+    return run.output_stored + _width(run.output_gap)
+
+
+def fit(run: Run, offset: int, size: int, gap_from: int | None) -> Fit:
+    """What we have already is not taken twice; what lies beyond a hole is not taken at all,
+    unless it is the one jump of the cap, which begins where we are."""
+    end = end_of(run)
+    gap = run.output_gap
+    if offset > end:
+        if gap is not None or gap_from is None or gap_from > end or not size:
+            return Fit(end, 0, 0, gap)
+        gap, end = (end, offset), offset
+    skip = end - offset
+    if skip >= size:
+        return Fit(end, 0, 0, gap)
+    until = min(size, skip + max(0, MOST_KEPT_BYTES - run.output_stored))
+    if until <= skip:
+        return Fit(end, 0, 0, run.output_gap, refused=True)
+    return Fit(end, skip, until, gap, refused=until < size)
+
+
+def _width(gap: tuple[int, int] | None) -> int:
+    return 0 if gap is None else gap[1] - gap[0]
+
+
+# ---- reading
+
+
+def marker(gap: tuple[int, int]) -> bytes:
+    """The line that stands in the stored representation for what was not kept."""
+    return f"\n[mschedule: {gap[1] - gap[0]} bytes not kept]\n".encode()
+
+
+def read(reader: Reader, run: str, offset: int, limit: int) -> OutputView:
+    """Stored bytes from `offset` of the stored representation: all that is kept, in order, with
+    the marker in the gap. At most `limit` bytes; empty at the end."""
+    record = run_record(reader, run)
+    ended = record.state in ENDED_RUN and end_of(record) >= record.output_bytes
+    gap = record.output_gap
+    mark = marker(gap) if gap else b""
+    size = record.output_stored + len(mark)
+    wanted = max(0, min(limit, size - offset))
+    if gap is None:
+        content = _stored(reader, record, offset, wanted)
+    else:
+        content = _around(reader, record, gap, mark, offset, wanted)
+    return OutputView(content, offset, size, ended)
+
+
+def _around(
+    reader: Reader, run: Run, gap: tuple[int, int], mark: bytes, offset: int, wanted: int
+) -> bytes:
+    """From the front, the marker and the tail, whatever of them lies in the range."""
+    parts = []
+    front_end, tail_begin = gap[0], gap[0] + len(mark)
+    end = offset + wanted
+    if offset < front_end:
+        parts.append(_stored(reader, run, offset, min(end, front_end) - offset))
+    if offset < tail_begin and end > front_end:
+        parts.append(mark[max(0, offset - front_end) : end - front_end])
+    if end > tail_begin:
+        begin = max(offset, tail_begin)
+        parts.append(_stored(reader, run, gap[1] + begin - tail_begin, end - begin))
+    return b"".join(parts)
+
+
+def _stored(reader: Reader, run: Run, start: int, wanted: int) -> bytes:
+    """`wanted` bytes from place `start` of the script's output, all of which are stored."""
+    parts: list[bytes] = []
+    missing = wanted
+    if wanted <= 0:
+        return b""
+    for begin, _, content in reader.each(
+        "outputs_from", run=run.id, attempt=run.attempt, start_at=start, limit=-1
+    ):
+        piece = content[max(0, start - begin) :][:missing]
+        parts.append(piece)
+        missing -= len(piece)
+        if not missing:
+            break
+    return b"".join(parts)

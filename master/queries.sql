@@ -1,0 +1,269 @@
+-- All SQL of the store, by name, in the part that SQLite and PostgreSQL share.
+-- $words are filled in by master/rows.py. A query that collects answers one JSON array.
+
+-- name: runs_by_id
+SELECT $collect($row(runs, r))
+FROM $each(:ids) j CROSS JOIN runs r
+WHERE r.id = j.value
+
+-- name: tasks_by_id
+SELECT $collect($row(tasks, t))
+FROM $each(:ids) j CROSS JOIN tasks t
+WHERE t.id = j.value
+
+-- name: agents_by_id
+SELECT $collect($row(agents, a))
+FROM $each(:ids) j CROSS JOIN agents a
+WHERE a.id = j.value
+
+-- name: open_runs
+-- Those that were handed out and of which something may still be learnt.
+SELECT $collect($row(runs, r))
+FROM $each(:agents) j CROSS JOIN runs r
+WHERE r.agent = j.value AND (r.state = 'RUNNING' OR (r.state = 'UNKNOWN' AND NOT r.settled))
+
+-- name: claimable_runs
+-- The first waiting runs of each agent whose task may start one; full tasks are passed over.
+SELECT $collect($row(runs, r))
+FROM $each(:agents) j CROSS JOIN runs r
+WHERE r.id IN (
+    SELECT w.id
+    FROM runs w CROSS JOIN tasks t
+    WHERE w.agent = j.value AND w.state = 'WAITING'
+      AND t.id = w.task AND t.stop IS NULL AND t.state IN ('WAITING', 'RUNNING')
+      AND (t.parallel = 0 OR t.running < t.parallel)
+    ORDER BY w.priority DESC, w.task_seq, w.seq
+    LIMIT :limit
+)
+
+-- name: waiting_runs_of_agent
+SELECT $collect($row(runs, r))
+FROM runs r
+WHERE r.agent = :agent AND r.state = 'WAITING'
+
+-- name: runs_of_task_in
+SELECT $collect($row(runs, r))
+FROM $each(:states) j CROSS JOIN runs r
+WHERE r.task_seq = :task_seq AND r.state = j.value
+
+-- name: update_agents
+WITH new AS (SELECT $changes(agents) FROM $each(:rows) j)
+UPDATE agents SET $set(agents), row_version = new.row_version + 1
+FROM new
+WHERE agents.id = new.id AND agents.row_version = new.row_version
+
+-- name: update_tasks
+WITH new AS (SELECT $changes(tasks) FROM $each(:rows) j)
+UPDATE tasks SET $set(tasks), row_version = new.row_version + 1
+FROM new
+WHERE tasks.id = new.id AND tasks.row_version = new.row_version
+
+-- name: update_runs
+WITH new AS (SELECT $changes(runs) FROM $each(:rows) j)
+UPDATE runs SET $set(runs), row_version = new.row_version + 1
+FROM new
+WHERE runs.id = new.id AND runs.row_version = new.row_version
+
+-- name: sweep_waiting
+UPDATE runs SET state = :state, reason = :reason, ended_at = :at, row_version = row_version + 1
+WHERE task_seq = (SELECT t.seq FROM tasks t WHERE t.id = :task) AND state = 'WAITING'
+
+-- name: insert_history
+INSERT INTO run_history (run, attempt, state, reason, at, replaced_at)
+SELECT j.value ->> 0, CAST(j.value ->> 1 AS BIGINT), j.value ->> 2, j.value ->> 3,
+       CAST(j.value ->> 4 AS DOUBLE PRECISION), CAST(j.value ->> 5 AS DOUBLE PRECISION)
+FROM $each(:rows) j
+
+-- name: insert_outputs
+-- Chunks of many runs in one value, each cut out at its place (counted from 1).
+INSERT INTO outputs (run, attempt, start_at, bytes, content)
+SELECT j.value ->> 0, CAST(j.value ->> 1 AS BIGINT), CAST(j.value ->> 2 AS BIGINT),
+       CAST(j.value ->> 4 AS BIGINT),
+       substr(:content, CAST(j.value ->> 3 AS BIGINT), CAST(j.value ->> 4 AS BIGINT))
+FROM $each(:rows) j
+
+-- name: outputs_from
+-- The chunks that reach past :start_at, in order.
+SELECT start_at, bytes, content FROM outputs
+WHERE run = :run AND attempt = :attempt
+  AND start_at >= (
+      SELECT COALESCE(MAX(o.start_at), 0) FROM outputs o
+      WHERE o.run = :run AND o.attempt = :attempt AND o.start_at <= :start_at
+  )
+ORDER BY start_at
+LIMIT :limit
+
+-- name: expired_tasks
+SELECT id FROM tasks WHERE waiting > 0 AND expires_at <= :now ORDER BY expires_at LIMIT :limit
+
+-- name: unacknowledged_late_runs
+SELECT r.id
+FROM agents a CROSS JOIN runs r
+WHERE a.granted > a.acked AND r.agent = a.id AND r.granted_no > a.acked
+  AND (r.state = 'RUNNING' OR (r.state = 'UNKNOWN' AND NOT r.settled))
+  AND r.want IS NULL AND r.start_by <= :now
+LIMIT :limit
+
+-- name: silent_runs
+-- Running, and their agent not heard of since :heard_before less the task's patience.
+SELECT r.id
+FROM tasks t CROSS JOIN runs r CROSS JOIN agents a
+WHERE t.running > 0 AND :now - t.lost_after >= :counted_from
+  AND r.task_seq = t.seq AND r.state = 'RUNNING'
+  AND a.id = r.agent AND a.last_seen <= :now - t.lost_after
+LIMIT :limit
+
+-- name: touch_agents
+-- last_seen only grows, and is no part of what a decision is guarded by.
+WITH new AS (
+    SELECT j.value ->> 0 AS id, CAST(j.value ->> 1 AS DOUBLE PRECISION) AS seen,
+           j.value ->> 2 AS hostname, j.value ->> 3 AS ip
+    FROM $each(:rows) j
+)
+UPDATE agents SET last_seen = new.seen, hostname = new.hostname, ip = new.ip
+FROM new
+WHERE agents.id = new.id AND agents.last_seen < new.seen
+
+-- name: insert_agent
+INSERT INTO agents (
+    id, key, hostname, ip, labels, facts, version, machine, instance, past_instances, slots,
+    standing, granted, acked, registered_at, last_seen, row_version
+) VALUES (
+    :id, :key, :hostname, :ip, :labels, :facts, :version, :machine, :instance, '[]', :slots,
+    'enrolled', 0, 0, :now, :now, 0
+)
+
+-- name: agent_by_key
+SELECT id FROM agents WHERE key = :key
+
+-- name: insert_script
+INSERT INTO scripts (sha256, content) VALUES (:sha256, :content) ON CONFLICT (sha256) DO NOTHING
+
+-- name: script
+SELECT content FROM scripts WHERE sha256 = :sha256
+
+-- name: insert_task
+INSERT INTO tasks (
+    id, seq, name, state, reason, stop, created_by, created_at, started_at, ended_at, parallel,
+    fail_count, fail_rate, on_limit, priority, offline, expires_at, lost_after, total, waiting,
+    running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, row_version
+)
+SELECT
+    :id, COALESCE(MAX(seq), 0) + 1, :name, 'WAITING', '', NULL, :created_by, :now, NULL, NULL,
+    :parallel, :fail_count, :fail_rate, :on_limit, :priority, :offline, :expires_at, :lost_after,
+    :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, 0
+FROM tasks
+RETURNING seq
+
+-- name: insert_runs
+INSERT INTO runs (
+    id, task, seq, agent, hostname, attempt, state, reason, want, granted_no, instance, start_by,
+    settled, created_at, priority, task_seq, started_at, ended_at, granted_at, code, killed,
+    survivors, left_running, output_bytes, output_stored, output_sha256, output_gap, row_version
+)
+SELECT
+    j.value ->> 0, :task, CAST(j.value ->> 1 AS BIGINT), j.value ->> 2, j.value ->> 3, 1,
+    j.value ->> 4, j.value ->> 5, NULL, NULL, NULL, :start_by,
+    FALSE, :now, :priority, :task_seq, NULL, CAST(j.value ->> 6 AS DOUBLE PRECISION), NULL, NULL,
+    FALSE, '[]', 0, 0, 0, NULL, NULL, 0
+FROM $each(:rows) j
+
+-- name: idempotency_key
+SELECT body_hash, task FROM idempotency_keys WHERE caller = :caller AND key = :key
+
+-- name: insert_idempotency_key
+INSERT INTO idempotency_keys (caller, key, body_hash, task, created_at)
+VALUES (:caller, :key, :body_hash, :task, :now)
+
+-- name: insert_token
+INSERT INTO tokens (id, kind, secret_sha256, role, label, labels, uses_left, created_at)
+VALUES (:id, :kind, :secret_sha256, :role, :label, :labels, :uses_left, :now)
+
+-- name: token
+SELECT id, role, label, labels, created_at, revoked_at FROM tokens
+WHERE secret_sha256 = :secret_sha256 AND kind = :kind
+
+-- name: use_token
+-- One use less, if it is good.
+UPDATE tokens SET uses_left = uses_left - 1
+WHERE secret_sha256 = :secret_sha256 AND kind = 'join' AND role = :role AND revoked_at IS NULL
+  AND (uses_left IS NULL OR uses_left > 0)
+RETURNING labels, label
+
+-- name: revoke_token
+UPDATE tokens SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id
+
+-- name: tokens
+SELECT id, role, label, created_at, revoked_at FROM tokens WHERE kind = 'api' ORDER BY created_at
+
+-- name: insert_peer
+INSERT INTO peers (key, role, label, created_at) VALUES (:key, :role, :label, :now)
+ON CONFLICT (key) DO NOTHING
+
+-- name: peer
+SELECT key, role, revoked_at FROM peers WHERE key = :key
+
+-- name: web_keys
+SELECT key FROM peers WHERE role = 'web' AND revoked_at IS NULL
+
+-- name: all_agents
+SELECT $collect($row(agents, a)) FROM agents a
+
+-- name: meta
+SELECT value FROM meta WHERE name = :name
+
+-- name: set_meta
+INSERT INTO meta (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: list_agents
+SELECT $collect($array($row(agents, a), (
+    SELECT COUNT(*) FROM runs r
+    WHERE r.agent = a.id AND (r.state = 'RUNNING' OR (r.state = 'UNKNOWN' AND NOT r.settled))
+      AND r.state = 'RUNNING'
+)))
+FROM (
+    SELECT * FROM agents
+    WHERE (hostname, id) > (:hostname, :id)
+    ORDER BY hostname, id
+    LIMIT :limit
+) a
+
+-- name: one_agent
+SELECT $collect($array($row(agents, a), (
+    SELECT COUNT(*) FROM runs r
+    WHERE r.agent = a.id AND (r.state = 'RUNNING' OR (r.state = 'UNKNOWN' AND NOT r.settled))
+      AND r.state = 'RUNNING'
+)))
+FROM agents a WHERE a.id = :id
+
+-- name: list_tasks
+SELECT $collect($row(tasks, t))
+FROM (SELECT * FROM tasks WHERE seq < :seq ORDER BY seq DESC LIMIT :limit) t
+
+-- name: list_tasks_in_state
+SELECT $collect($row(tasks, t))
+FROM (
+    SELECT * FROM tasks WHERE state = :state AND seq < :seq ORDER BY seq DESC LIMIT :limit
+) t
+
+-- name: active_tasks
+SELECT $collect($row(tasks, t)) FROM tasks t WHERE t.state IN ('WAITING', 'RUNNING', 'PAUSED')
+
+-- name: list_runs
+SELECT $collect($row(runs, r))
+FROM (
+    SELECT * FROM runs WHERE task_seq = :task_seq AND seq > :seq ORDER BY seq LIMIT :limit
+) r
+
+-- name: list_runs_in_state
+SELECT $collect($row(runs, r))
+FROM (
+    SELECT * FROM runs WHERE task_seq = :task_seq AND state = :state AND seq > :seq
+    ORDER BY seq LIMIT :limit
+) r
+
+-- name: waiting_agents
+SELECT r.agent FROM tasks t CROSS JOIN runs r
+WHERE t.id = :task AND r.task_seq = t.seq AND r.state = 'WAITING'
+ORDER BY r.seq LIMIT :limit

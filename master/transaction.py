@@ -1,0 +1,384 @@
+"""What does a verb see and change? One unit of work over the store's one transaction.
+
+Records are read once and kept for the length of the transaction, so a hundred
+results of one task read and write its counters once. A verb works in an overlay of
+its own: `keep` lets the verbs after it see what it put, `drop` leaves nothing of it.
+`flush` writes all that was kept, each row only if it still has the version that was
+read; otherwise Stale, and the whole transaction is rolled back and decided again.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from master.handout import Sweep, is_open, swept
+from master.records import Agent, Run, Task
+from master.rows import (
+    AgentRow,
+    Row,
+    RunRow,
+    TaskRow,
+    decode_rows,
+    encode_changes,
+    to_json,
+)
+from wire.states import RunState
+
+CANDIDATES = 16  # waiting runs looked at for one poll before asking again
+
+
+class Stale(Exception):
+    """A row changed between its reading and its writing: somebody else writes this store too."""
+
+
+class Needs(Struct, frozen=True):
+    """What a verb is going to read, so that a batch of verbs reads it in one statement each.
+
+    Only a hint: what is not named is read when it is asked for. `direct`: the verb
+    runs statements of its own that change rows, and needs a savepoint around them.
+    """
+
+    runs: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    open_runs_of: tuple[str, ...] = ()
+    claimable_by: tuple[str, ...] = ()
+    direct: bool = False
+
+
+class Chunk(NamedTuple):
+    run: str
+    attempt: int
+    start: int
+    content: bytes
+
+
+class _Table(Generic[Row]):
+    """The records of one table: as read or kept, and as the present verb put them."""
+
+    def __init__(self, name: str, row: type[Row]):
+        self.name = name
+        self.row = row
+        self.base: dict[str, Row | None] = {}
+        self.own: dict[str, Row] = {}
+        self.dirty: set[str] = set()
+
+    def keep(self) -> None:
+        if self.own:
+            self.base.update(self.own)
+            self.dirty.update(self.own)
+            self.own = {}
+
+    def written(self) -> None:
+        for id in self.dirty:
+            record: Any = self.base[id]
+            self.base[id] = replace(record, row_version=record.row_version + 1)
+        self.dirty = set()
+
+    def forget(self) -> None:
+        self.base, self.own, self.dirty = {}, {}, set()
+
+
+class Tx:
+    """`now` is one moment for all verbs of the transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, queries: Mapping[str, str], now: float):
+        self.now = now
+        self._connection = connection
+        self._queries = queries
+        self._agents = _Table("agents", AgentRow)
+        self._tasks = _Table("tasks", TaskRow)
+        self._runs = _Table("runs", RunRow)
+        self._open: dict[str, set[str]] = {}  # runs of an agent that are open, or were
+        self._claimable: dict[str, list[str]] = {}
+        self._replaced: dict[str, RunRow] = {}  # runs read as UNKNOWN: their verdict may change
+        self._sweeps: list[Sweep] = []
+        self._own_sweeps: list[Sweep] = []
+        self._meta: dict[str, str | None] = {}
+        self._own_meta: dict[str, str] = {}
+        self._dirty_meta: set[str] = set()
+        self._chunks: list[Chunk] = []
+        self._own_chunks: list[Chunk] = []
+
+    # ---- reading
+
+    def agent(self, id: str) -> AgentRow | None:
+        return self._one(self._agents, id)
+
+    def task(self, id: str) -> TaskRow | None:
+        return self._one(self._tasks, id)
+
+    def run(self, id: str) -> RunRow | None:
+        return _swept(self._one(self._runs, id), (*self._sweeps, *self._own_sweeps))
+
+    def meta(self, name: str) -> str | None:
+        """A value of which the store has one."""
+        if name in self._own_meta:
+            return self._own_meta[name]
+        if name not in self._meta:
+            row = self.row("meta", name=name)
+            self._meta[name] = None if row is None else row[0]
+        return self._meta[name]
+
+    def open_runs(self, agent: str) -> list[RunRow]:
+        """RUNNING, or UNKNOWN and not settled, in the order of their grants."""
+        if agent not in self._open:
+            self.flush()
+            self._fetch_open([agent])
+        ids = self._open[agent].union(
+            id for id, run in self._runs.own.items() if run.agent == agent
+        )
+        found = [run for id in ids if (run := self.run(id)) is not None and is_open(run)]
+        return sorted(found, key=lambda run: run.grant or 0)
+
+    def claimable(self, agent: str, *, afresh: bool = False) -> list[RunRow]:
+        """At most CANDIDATES waiting runs of tasks that may start one, the first to start first.
+
+        The task's counters are for the caller to look at again: verbs of this
+        transaction may have changed them. `afresh` looks past those given before.
+        """
+        if afresh or agent not in self._claimable:
+            self.flush()
+            self._fetch_claimable([agent])
+        found = [self.run(id) for id in self._claimable[agent]]
+        return [run for run in found if run is not None and run.state is RunState.WAITING]
+
+    def runs_of_task(self, task: TaskRow, *states: RunState) -> list[RunRow]:
+        self.flush()
+        return self._current(
+            self._collect(RunRow, "runs_of_task_in", task_seq=task.seq, states=to_json(states)),
+            states,
+        )
+
+    def waiting_runs_of_agent(self, agent: str) -> list[RunRow]:
+        self.flush()
+        return self._current(
+            self._collect(RunRow, "waiting_runs_of_agent", agent=agent), (RunState.WAITING,)
+        )
+
+    # ---- changing
+
+    def runs(self, ids: Iterable[str]) -> list[RunRow]:
+        """Those that there are, read in one statement."""
+        wanted = list(ids)
+        self._fetch(self._runs, wanted)
+        self._fetch(self._tasks, {run.task for id in wanted if (run := self._runs.base[id])})
+        return [run for id in wanted if (run := self.run(id)) is not None]
+
+    def put(self, record: Agent | Task | Run) -> None:
+        """A record that was fetched here, with some fields replaced."""
+        match record:
+            case RunRow():
+                self._runs.own[record.id] = record
+            case TaskRow():
+                self._tasks.own[record.id] = record
+            case AgentRow():
+                self._agents.own[record.id] = record
+            case _:
+                raise TypeError(f"{type(record).__name__} was not fetched from this transaction")
+
+    def sweep_waiting(self, sweep: Sweep) -> None:
+        """Move all runs of the task that wait, in one statement; its counters are the caller's."""
+        self._own_sweeps.append(sweep)
+
+    def put_meta(self, name: str, value: str) -> None:
+        self._own_meta[name] = value
+
+    def add_output(self, run: Run, start: int, content: bytes) -> None:
+        self._own_chunks.append(Chunk(run.id, run.attempt, start, content))
+
+    def execute(self, name: str, /, **values: object) -> int:
+        """A statement by name, for verbs with `direct`; the number of rows it changed."""
+        return self._connection.execute(self._queries[name], values).rowcount
+
+    def rows(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(self._queries[name], values).fetchall()
+
+    def row(self, name: str, /, **values: object) -> tuple[Any, ...] | None:
+        found = self.rows(name, **values)
+        return found[0] if found else None
+
+    # ---- for the writer
+
+    def prefetch(self, needs: Iterable[Needs]) -> None:
+        """One statement a table, whatever the number of verbs."""
+        runs: set[str] = set()
+        agents: set[str] = set()
+        open_of: set[str] = set()
+        claimable_by: set[str] = set()
+        for need in needs:
+            runs.update(need.runs)
+            agents.update(need.agents)
+            open_of.update(need.open_runs_of)
+            claimable_by.update(need.claimable_by)
+        self._fetch(self._runs, runs)
+        self._fetch(self._agents, agents)
+        if open_of:
+            self._fetch_open(open_of)
+        if claimable_by:
+            self._fetch_claimable(claimable_by)
+        self._fetch(self._tasks, {run.task for run in self._runs.base.values() if run is not None})
+
+    def keep(self) -> None:
+        for id, run in self._runs.own.items():
+            if run.agent in self._open:
+                self._open[run.agent].add(id)
+        for table in (self._agents, self._tasks, self._runs):
+            table.keep()
+        self._sweeps += self._own_sweeps
+        self._chunks += self._own_chunks
+        self._meta.update(self._own_meta)
+        self._dirty_meta.update(self._own_meta)
+        self._own_sweeps, self._own_chunks, self._own_meta = [], [], {}
+
+    def drop(self) -> None:
+        self._agents.own, self._tasks.own, self._runs.own = {}, {}, {}
+        self._own_sweeps, self._own_chunks, self._own_meta = [], [], {}
+
+    def forget(self) -> None:
+        """What was read may be wrong now. Only after a flush: what was kept must be written."""
+        self.drop()
+        for table in (self._agents, self._tasks, self._runs):
+            table.forget()
+        self._open, self._claimable, self._replaced, self._meta = {}, {}, {}, {}
+
+    def flush(self) -> None:
+        """Write what was kept; always in the order task, agent, run, so that two writers cannot
+        wait for each other."""
+        self._write(self._tasks)
+        self._write(self._agents)
+        self._write_history()
+        self._write(self._runs)
+        self._write_sweeps()
+        self._write_chunks()
+        self._write_meta()
+
+    # ---- below: fetching
+
+    def _one(self, table: _Table[Row], id: str) -> Row | None:
+        if id in table.own:
+            return table.own[id]
+        if id not in table.base:
+            self._fetch(table, [id])
+        return table.base[id]
+
+    def _fetch(self, table: _Table[Row], ids: Iterable[str]) -> None:
+        missing = [id for id in ids if id not in table.base]
+        if not missing:
+            return
+        table.base.update(dict.fromkeys(missing))
+        found = self._collect(table.row, f"{table.name}_by_id", ids=to_json(missing))
+        self._learn(table, found)
+
+    def _fetch_open(self, agents: Iterable[str]) -> None:
+        ids = list(agents)
+        self._open.update({id: set() for id in ids})
+        for run in self._learn(self._runs, self._collect(RunRow, "open_runs", agents=to_json(ids))):
+            self._open[run.agent].add(run.id)
+
+    def _fetch_claimable(self, agents: Iterable[str]) -> None:
+        ids = list(agents)
+        self._claimable.update({id: [] for id in ids})
+        found = self._collect(RunRow, "claimable_runs", agents=to_json(ids), limit=CANDIDATES)
+        for run in sorted(self._learn(self._runs, found), key=_claim_order):
+            self._claimable[run.agent].append(run.id)
+
+    def _current(self, found: list[RunRow], states: tuple[RunState, ...]) -> list[RunRow]:
+        """What was just read, as the verbs of this transaction have left it."""
+        ids = [run.id for run in self._learn(self._runs, found)]
+        current = (self.run(id) for id in ids)
+        return sorted(
+            (run for run in current if run is not None and run.state in states),
+            key=lambda run: (run.task_seq, run.seq),
+        )
+
+    def _collect(self, row: type[Row], name: str, /, **values: object) -> list[Row]:
+        answer = self._connection.execute(self._queries[name], values).fetchone()
+        return decode_rows(row, answer[0])
+
+    def _learn(self, table: _Table[Row], found: list[Row]) -> list[Row]:
+        for record in found:
+            id: str = record.id  # type: ignore[attr-defined]
+            if table.base.get(id) is None:
+                table.base[id] = record
+            if isinstance(record, RunRow) and record.state is RunState.UNKNOWN:
+                self._replaced.setdefault(id, record)
+        return found
+
+    # ---- below: writing
+
+    def _write(self, table: _Table[Row]) -> None:
+        if not table.dirty:
+            return
+        changed = [record for id in table.dirty if (record := table.base[id]) is not None]
+        written = self.execute(f"update_{table.name}", rows=encode_changes(table.name, changed))
+        if written != len(changed):
+            raise Stale(f"{len(changed) - written} of {len(changed)} {table.name} had changed")
+        table.written()
+
+    def _write_history(self) -> None:
+        replaced = [
+            old
+            for id, old in self._replaced.items()
+            if id in self._runs.dirty
+            and (new := self._runs.base[id]) is not None
+            and new.state is not RunState.UNKNOWN
+        ]
+        if not replaced:
+            return
+        for run in replaced:
+            del self._replaced[run.id]
+        rows = [
+            (run.id, run.attempt, run.state, run.reason, run.ended_at or self.now, self.now)
+            for run in replaced
+        ]
+        self.execute("insert_history", rows=to_json(rows))
+
+    def _write_sweeps(self) -> None:
+        for sweep in self._sweeps:
+            self.execute(
+                "sweep_waiting",
+                task=sweep.task,
+                state=sweep.to,
+                reason=sweep.reason,
+                at=sweep.at,
+            )
+            for id, run in self._runs.base.items():
+                after = _swept(run, [sweep])
+                if after is not None and after is not run:
+                    self._runs.base[id] = replace(after, row_version=after.row_version + 1)
+        self._sweeps = []
+
+    def _write_meta(self) -> None:
+        for name in self._dirty_meta:
+            self.execute("set_meta", name=name, value=self._meta[name])
+        self._dirty_meta = set()
+
+    def _write_chunks(self) -> None:
+        if not self._chunks:
+            return
+        rows, place = [], 1
+        for chunk in self._chunks:
+            rows.append((chunk.run, chunk.attempt, chunk.start, place, len(chunk.content)))
+            place += len(chunk.content)
+        content = b"".join(chunk.content for chunk in self._chunks)
+        self.execute("insert_outputs", rows=to_json(rows), content=content)
+        self._chunks = []
+
+
+def _swept(run: RunRow | None, sweeps: Sequence[Sweep]) -> RunRow | None:
+    """A waiting run as the sweeps leave it that are not written yet."""
+    if run is None or run.state is not RunState.WAITING:
+        return run
+    for sweep in sweeps:
+        if run.task == sweep.task:
+            after = swept(run, sweep)
+            assert isinstance(after, RunRow)
+            return after
+    return run
+
+
+def _claim_order(run: Run) -> tuple[int, int, int]:
+    return (-run.priority, run.task_seq, run.seq)

@@ -1,0 +1,245 @@
+"""What do people and the hub see of the store? Reading verbs, on committed state only.
+
+Lists are walked by key, never by offset: a page costs the same at the end of a long
+list as at its beginning. A cursor is the key of the last row, opaque to the caller.
+"""
+
+import base64
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from master.changes import Credential, Hold
+from master.database import Reader
+from master.enrolment import credential, hash_of
+from master.intake import same_task
+from master.records import Agent, Run, Task
+from master.rows import AgentRow, RunRow, TaskRow, decode_rows, to_json
+from utils import iso
+from wire.errors import InvalidValue, NotFound
+from wire.messages import AgentView, Page, RunView, TaskView
+from wire.states import AgentState, RunState
+
+MAX_LIMIT = 10_000
+
+T = TypeVar("T")
+
+_decode_agents = msgspec.json.Decoder(list[tuple[AgentRow, int]], strict=False).decode
+
+
+# ---- agents
+
+
+def agents(reader: Reader, limit: int, cursor: str | None) -> Page:
+    hostname, id = _from_cursor(cursor, tuple[str, str]) if cursor else ("", "")
+    size = _size(limit)
+    row = reader.row("list_agents", hostname=hostname, id=id, limit=size + 1)
+    found = _decode_agents(_text(row))
+    found.sort(key=lambda pair: (pair[0].hostname.encode(), pair[0].id))
+    views = [agent_view(agent, busy) for agent, busy in found[:size]]
+    last = found[size - 1][0] if len(found) > size else None
+    return Page(views, to_cursor((last.hostname, last.id)) if last else None)
+
+
+def agent(reader: Reader, id: str) -> AgentView:
+    found = _decode_agents(_text(reader.row("one_agent", id=id)))
+    if not found:
+        raise NotFound(f"no agent has the id {id}")
+    return agent_view(*found[0])
+
+
+def all_agents(reader: Reader) -> list[Agent]:
+    return list(decode_rows(AgentRow, _text(reader.row("all_agents"))))
+
+
+def agent_view(agent: Agent, busy: int) -> AgentView:
+    """`state` is what memory alone knows: the hub replaces it."""
+    return AgentView(
+        id=agent.id,
+        hostname=agent.hostname,
+        ip=agent.ip,
+        labels=agent.labels,
+        facts=agent.facts,
+        state=AgentState.OFFLINE,
+        standing=agent.standing,
+        busy=busy,
+        slots=agent.slots,
+        last_seen=iso(agent.last_seen),
+        version=agent.version,
+    )
+
+
+# ---- tasks
+
+
+def tasks(reader: Reader, limit: int, cursor: str | None, state: str | None) -> Page:
+    """Newest first."""
+    before = _from_cursor(cursor, int) if cursor else 1 << 62
+    size = _size(limit)
+    if state is None:
+        row = reader.row("list_tasks", seq=before, limit=size + 1)
+    else:
+        row = reader.row("list_tasks_in_state", seq=before, limit=size + 1, state=state)
+    found = decode_rows(TaskRow, _text(row))
+    found.sort(key=lambda task: -task.seq)
+    more = to_cursor(found[size - 1].seq) if len(found) > size else None
+    return Page([task_view(task) for task in found[:size]], more)
+
+
+def task_record(reader: Reader, id: str) -> TaskRow:
+    found = decode_rows(TaskRow, _text(reader.row("tasks_by_id", ids=to_json([id]))))
+    if not found:
+        raise NotFound(f"no task has the id {id}")
+    return found[0]
+
+
+def task(reader: Reader, id: str, *, script: bool) -> TaskView:
+    record = task_record(reader, id)
+    view = task_view(record)
+    if script:
+        view.script_base64 = base64.b64encode(_script(reader, record)).decode()
+    return view
+
+
+def active_tasks(reader: Reader) -> list[Task]:
+    found = decode_rows(TaskRow, _text(reader.row("active_tasks")))
+    return sorted(found, key=lambda task: task.seq)
+
+
+def made_by_key(reader: Reader, key: str, caller: str, body_hash: str) -> str | None:
+    """Only to save work: the transaction that adds a task looks again."""
+    return same_task(reader.row("idempotency_key", caller=caller, key=key), body_hash)
+
+
+def task_view(task: Task) -> TaskView:
+    return TaskView(
+        id=task.id,
+        name=task.name,
+        state=task.state,
+        reason=task.reason,
+        created_by=task.created_by,
+        created_at=iso(task.created_at) or "",
+        started_at=iso(task.started_at),
+        ended_at=iso(task.ended_at),
+        total=task.total,
+        counts={state.value: getattr(task, state.lower()) for state in RunState},
+        settings=task.settings,
+    )
+
+
+def _script(reader: Reader, task: TaskRow) -> bytes:
+    row = reader.row("script", sha256=task.script)
+    assert row is not None, f"the script of task {task.id} is gone"
+    content: bytes = row[0]
+    return content
+
+
+# ---- runs
+
+
+def runs(reader: Reader, task: str, limit: int, cursor: str | None, state: str | None) -> Page:
+    """In the order of the targets."""
+    task_seq = task_record(reader, task).seq
+    after = _from_cursor(cursor, int) if cursor else -1
+    size = _size(limit)
+    key: dict[str, object] = {"task_seq": task_seq, "seq": after, "limit": size + 1}
+    if state is None:
+        row = reader.row("list_runs", **key)
+    else:
+        row = reader.row("list_runs_in_state", **key, state=state)
+    found = decode_rows(RunRow, _text(row))
+    found.sort(key=lambda run: run.seq)
+    more = to_cursor(found[size - 1].seq) if len(found) > size else None
+    return Page([run_view(run) for run in found[:size]], more)
+
+
+def run(reader: Reader, id: str) -> RunView:
+    return run_view(run_record(reader, id))
+
+
+def run_record(reader: Reader, id: str) -> RunRow:
+    found = run_records(reader, [id])
+    if not found:
+        raise NotFound(f"no run has the id {id}")
+    return found[0]
+
+
+def run_records(reader: Reader, ids: Sequence[str]) -> list[RunRow]:
+    return decode_rows(RunRow, _text(reader.row("runs_by_id", ids=to_json(ids))))
+
+
+def waiting_agents(reader: Reader, task: str, limit: int) -> list[str]:
+    return [row[0] for row in reader.rows("waiting_agents", task=task, limit=limit)]
+
+
+def run_view(run: Run) -> RunView:
+    """`reason` of a waiting run is what only the hub knows: it replaces it."""
+    return RunView(
+        id=run.id,
+        task=run.task,
+        agent=run.agent,
+        hostname=run.hostname,
+        attempt=run.attempt,
+        state=run.state,
+        reason=run.reason,
+        code=run.code,
+        created_at=iso(run.created_at) or "",
+        started_at=iso(run.started_at),
+        ended_at=iso(run.ended_at),
+        output_bytes=run.output_bytes,
+        output_stored=run.output_stored,
+        output_sha256=run.output_sha256,
+        output_gap=run.output_gap,
+        killed=run.killed,
+        survivors=run.survivors,
+        left_running=run.left_running,
+    )
+
+
+# ---- keys and tokens
+
+
+def web_keys(reader: Reader) -> list[str]:
+    return [row[0] for row in reader.rows("web_keys")]
+
+
+def credentials(reader: Reader) -> list[Credential]:
+    return [credential(row) for row in reader.rows("tokens")]
+
+
+def token_role(reader: Reader, token: str) -> Credential | None:
+    row = reader.row("token", secret_sha256=hash_of(token), kind="api")
+    if row is None or row[5] is not None:
+        return None
+    id, role, label, _, created_at, revoked_at = row
+    return credential((id, role, label, created_at, revoked_at))
+
+
+def held(reader: Reader) -> Hold | None:
+    row = reader.row("meta", name="hold")
+    return msgspec.json.decode(row[0], type=Hold) if row is not None and row[0] else None
+
+
+# ---- pages
+
+
+def to_cursor(key: object) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
+
+
+def _from_cursor(cursor: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=kind)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise InvalidValue(
+            "cursor is not one that a list has answered; begin without it", field="cursor"
+        ) from error
+
+
+def _size(limit: int) -> int:
+    return max(1, min(limit, MAX_LIMIT))
+
+
+def _text(row: tuple[Any, ...] | None) -> str:
+    return "[]" if row is None or row[0] is None else row[0]
