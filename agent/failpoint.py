@@ -1,0 +1,32 @@
+"""How do fault tests halt a runner or supervisor at a named place?
+
+The same MSCHEDULE_FAILPOINTS as in the other programs (`name=kill,other=stop,third=raise`),
+handed on by the agent. A process passes each place once, so a count above 1 is never reached.
+
+Loaded by the runner, whose memory counts on every host: a few built-in modules only.
+"""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # the module without its enums, which cost 0.8 MB
+
+
+def failpoint(name: str) -> None:
+    """Do what is armed for this place: mark-made, before-exec, exited, exit-written."""
+    for item in os.environ.get("MSCHEDULE_FAILPOINTS", "").split(","):
+        place, _, action = item.partition("=")
+        if place == name:
+            _act(name, action)
+
+
+def _act(name: str, action: str) -> None:
+    if action in ("kill", "kill:1"):
+        os.kill(os.getpid(), _signal.SIGKILL)
+    elif action in ("stop", "stop:1"):
+        os.kill(os.getpid(), _signal.SIGSTOP)
+    elif action in ("raise", "raise:1"):
+        raise OSError(f"failpoint {name}")

@@ -1,0 +1,197 @@
+"""How does a script become a process? User, folder, environment, signals, shebang, exec.
+
+All of it happens in the child, between fork and exec: a name service or network file system
+that hangs then hangs a process that the supervisor can kill.
+
+Loaded by the runner, whose memory counts on every host: a few built-in modules only.
+"""
+
+import errno
+import os
+import pwd
+
+from agent import rundir
+from agent.failpoint import failpoint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # the module without its enums, which cost 0.8 MB
+
+PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SHELL = b"/bin/sh"
+MAX_SHEBANG_BYTES = 4096
+
+
+class CannotStart(Exception):
+    """The script cannot be started; the message is the sentence a person reads."""
+
+
+def become_script(directory: str, spec: rundir.Spec, output: int, errors: int) -> None:
+    """Turn this forked child into the script. Never returns; a failure is told on `errors`."""
+    reason = "the script could not be started"
+    try:
+        _become_script(directory, spec, output)
+    except CannotStart as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"the script could not be started: {error.strerror or error}"
+    except Exception as error:  # a bug; its sentence is better than a silent FAILED
+        reason = f"the script could not be started: {type(error).__name__}: {error}"
+    finally:
+        os.write(errors, reason.encode("utf-8", "replace")[: rundir.MAX_REASON_CHARS])
+        os._exit(127)
+
+
+def _become_script(directory: str, spec: rundir.Spec, output: int) -> None:
+    failpoint("before-exec")
+    os.setsid()
+    _connect(output)
+    account = _account(spec.user)
+    # Opened while we may still read everything; see _script_path.
+    script = os.open(f"{directory}/{rundir.SCRIPT}", os.O_RDONLY)
+    interpreter = _interpreter(os.pread(script, MAX_SHEBANG_BYTES, 0))
+    if account.pw_uid != os.geteuid():
+        _give(script, account)
+    _become(account, spec.user)
+    _enter(spec.cwd, account)
+    os.umask(0o022)
+    _reset_signals()
+    argv = [*interpreter, _script_path(directory, script), *spec.args]
+    _exec(argv, _environment(spec, account), has_shebang=interpreter != [SHELL])
+
+
+def _connect(output: int) -> None:
+    """Nothing on stdin, one pipe for both outputs; every other descriptor closes on exec."""
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _account(user: bytes | None) -> pwd.struct_passwd:
+    if user is None:
+        return _own_account()
+    name = os.fsdecode(user)
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise CannotStart(
+            f"user: there is no user {name!r} on this host; it must name an existing account"
+        ) from None
+
+
+def _own_account() -> pwd.struct_passwd:
+    uid = os.geteuid()
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:  # a container may run under a number without a name
+        return pwd.struct_passwd((str(uid), "x", uid, os.getegid(), "", "/", "/bin/sh"))
+
+
+def _give(script: int, account: pwd.struct_passwd) -> None:
+    """Let the user read its script; where we may not, _become() has the sentence for it."""
+    try:
+        os.fchown(script, account.pw_uid, account.pw_gid)
+    except PermissionError:
+        pass
+
+
+def _become(account: pwd.struct_passwd, user: bytes | None) -> None:
+    """Take on groups and ids of the account; without a wish, stay who we are."""
+    if user is None or (os.geteuid() != 0 and account.pw_uid == os.geteuid()):
+        return
+    try:
+        os.initgroups(account.pw_name, account.pw_gid)
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
+    except PermissionError:
+        raise CannotStart(
+            f"user: the agent runs as {_own_account().pw_name} and may not become "
+            f"{account.pw_name!r}; leave user out or run the agent as root"
+        ) from None
+
+
+def _enter(cwd: bytes | None, account: pwd.struct_passwd) -> None:
+    try:
+        os.chdir(account.pw_dir if cwd is None else cwd)
+    except OSError as error:
+        if cwd is None:  # many system accounts have no home
+            os.chdir("/")
+            return
+        raise CannotStart(
+            f"cwd: {os.fsdecode(cwd)!r} cannot be entered by {account.pw_name}: "
+            f"{error.strerror}; it must be a folder that this user may enter"
+        ) from None
+
+
+def _reset_signals() -> None:
+    for number in _signal.valid_signals():
+        try:
+            _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass  # KILL and STOP cannot be set
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+
+
+def _script_path(directory: str, script: int) -> bytes:
+    """The name under which the interpreter opens the script.
+
+    Where the user may not pass through a folder above it, the open descriptor does instead, as
+    in fexecve(3): only the file's own permissions count then.
+    """
+    path = f"{directory}/{rundir.SCRIPT}"
+    if os.access(path, os.R_OK):
+        return os.fsencode(path)
+    os.set_inheritable(script, True)
+    return b"/proc/self/fd/%d" % script
+
+
+def _interpreter(start: bytes) -> list[bytes]:
+    """Interpreter and its one argument, split as the kernel splits `#!`; else the shell.
+
+    Parsed here, so that the script file itself is never executed: it may lie on a file system
+    mounted noexec, and no writer can be in the way.
+    """
+    line = start.partition(b"\n")[0].partition(b"\0")[0]
+    if not line.startswith(b"#!"):
+        return [SHELL]
+    words = line[2:].strip(b" \t")
+    interpreter = words.replace(b"\t", b" ").partition(b" ")[0]
+    argument = words[len(interpreter) :].strip(b" \t")
+    return [word for word in (interpreter, argument) if word] or [SHELL]
+
+
+def _environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, bytes]:
+    name = os.fsencode(account.pw_name)
+    return {
+        b"PATH": PATH,
+        b"HOME": os.fsencode(account.pw_dir),
+        b"USER": name,
+        b"LOGNAME": name,
+        b"SHELL": os.fsencode(account.pw_shell) or SHELL,
+        b"LANG": b"C.UTF-8",
+        **dict(spec.env),
+        b"MSCHEDULE_TASK_ID": spec.task,
+        b"MSCHEDULE_RUN_ID": spec.run,
+        b"MSCHEDULE_AGENT_ID": spec.agent,
+    }
+
+
+def _exec(argv: list[bytes], environment: dict[bytes, bytes], has_shebang: bool) -> None:
+    try:
+        os.execve(argv[0], argv, environment)
+    except OSError as error:
+        raise CannotStart(_why_not(error, os.fsdecode(argv[0]), has_shebang)) from None
+
+
+def _why_not(error: OSError, interpreter: str, has_shebang: bool) -> str:
+    if error.errno == errno.E2BIG:
+        return "args, env: together they are longer than this host's kernel takes; shorten them"
+    where = "named in the first line " if has_shebang else ""
+    hint = "; the line ends in a carriage return" if interpreter.endswith("\r") else ""
+    return (
+        f"script: the interpreter {interpreter!r} {where}cannot be executed: {error.strerror}"
+        f"{hint}; it must be an executable that exists on this host"
+    )

@@ -1,0 +1,307 @@
+"""What lies in a run's directory, and who writes what? The layout that agent and supervisor share.
+
+`<state>/runs/<run>.<attempt>/` holds
+    spec     how to run it; the agent, before it asks for the start
+    script   the bytes to run, 0700 and owned by the user it runs as; the agent
+    lock     held (flock) by the supervisor while it lives
+    mark     started or void; whoever creates it decides whether the script starts
+    main     pid and birth of the script's first process; the supervisor
+    cgroup   where the run's processes live, if a cgroup could be had; the supervisor
+    stop     cause and grace of a kill that is asked for; the agent
+    output   the first bytes of the output; the supervisor, appending
+    tail     the last bytes, as a ring; the supervisor
+    exit     how it ended, JSON; the supervisor, renamed into place from exit.room
+
+The small facts (mark, main, cgroup, stop) are symbolic links whose target is the text. Making
+one is a single system call that either creates the whole text or fails with EEXIST, so none can
+be torn, and it takes no data block, so it also works when the disk is full.
+
+Loaded by the runner, whose memory counts on every host: a few built-in modules only.
+"""
+
+import fcntl
+import os
+
+SCRIPT, LOCK, OUTPUT, TAIL = "script", "lock", "output", "tail"
+STARTED, VOID = "started", "void"
+
+# Room for the exit record, taken before the start, so that a full disk cannot lose the verdict.
+EXIT_ROOM_BYTES = 8192
+MAX_REASON_CHARS = 1000
+MAX_SURVIVORS = 200
+
+_ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\"}
+
+
+class Spec:
+    """How to run one script, in bytes, as the kernel takes it. None: not given."""
+
+    def __init__(
+        self,
+        *,
+        task: bytes,
+        run: bytes,
+        agent: bytes,
+        args: list[bytes],
+        env: list[tuple[bytes, bytes]],
+        timeout_s: float = 0.0,
+        grace_s: float = 10.0,
+        head_bytes: int = 8 << 20,
+        tail_bytes: int = 2 << 20,
+        user: bytes | None = None,
+        cwd: bytes | None = None,
+    ) -> None:
+        self.task = task
+        self.run = run
+        self.agent = agent
+        self.args = args
+        self.env = env
+        self.timeout_s = timeout_s
+        self.grace_s = grace_s
+        self.head_bytes = head_bytes
+        self.tail_bytes = tail_bytes
+        self.user = user
+        self.cwd = cwd
+
+
+def encode_spec(spec: Spec) -> bytes:
+    """NUL-ended `key=value` items; no value can hold a NUL, since none could be passed to exec."""
+    items = [
+        b"task=" + spec.task,
+        b"run=" + spec.run,
+        b"agent=" + spec.agent,
+        b"timeout=%r" % spec.timeout_s,
+        b"grace=%r" % spec.grace_s,
+        b"head=%d" % spec.head_bytes,
+        b"tail=%d" % spec.tail_bytes,
+    ]
+    if spec.user is not None:
+        items.append(b"user=" + spec.user)
+    if spec.cwd is not None:
+        items.append(b"cwd=" + spec.cwd)
+    items += [b"arg=" + arg for arg in spec.args]
+    items += [b"env=" + name + b"=" + value for name, value in spec.env]
+    return b"".join(item + b"\0" for item in items)
+
+
+def decode_spec(encoded: bytes) -> Spec:
+    fields: dict[bytes, list[bytes]] = {}
+    for item in encoded.split(b"\0")[:-1]:
+        key, _, value = item.partition(b"=")
+        fields.setdefault(key, []).append(value)
+    assignments = [item.partition(b"=") for item in fields.get(b"env", [])]
+    return Spec(
+        task=fields[b"task"][0],
+        run=fields[b"run"][0],
+        agent=fields[b"agent"][0],
+        args=fields.get(b"arg", []),
+        env=[(name, value) for name, _, value in assignments],
+        timeout_s=float(fields[b"timeout"][0]),
+        grace_s=float(fields[b"grace"][0]),
+        head_bytes=int(fields[b"head"][0]),
+        tail_bytes=int(fields[b"tail"][0]),
+        user=fields.get(b"user", [None])[0],
+        cwd=fields.get(b"cwd", [None])[0],
+    )
+
+
+# ---- files
+
+
+def write_file(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Write a whole file of that mode, whatever the umask is; not synced."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def read_file(path: str) -> bytes | None:
+    """The whole file; None if there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+# ---- facts in symbolic links
+
+
+def _read_fact(directory: str, name: str) -> list[str]:
+    """The words of a fact; [] if there is none."""
+    try:
+        return os.readlink(f"{directory}/{name}").split(" ")
+    except FileNotFoundError:
+        return []
+
+
+def _replace_fact(directory: str, name: str, text: str) -> None:
+    scratch = f"{directory}/{name}.new"
+    try:
+        os.unlink(scratch)
+    except FileNotFoundError:
+        pass
+    os.symlink(text, scratch)
+    os.rename(scratch, f"{directory}/{name}")
+
+
+def make_mark(directory: str, word: str, pid: int = 0, born: int = 0) -> bool:
+    """Create the mark. False: there was one, and what it says counts."""
+    try:
+        os.symlink(f"{word} {pid} {born}", f"{directory}/mark")
+    except FileExistsError:
+        return False
+    return True
+
+
+def read_mark(directory: str) -> tuple[str, int, int] | None:
+    """The word, and pid and birth of the supervisor; None: nobody has decided yet.
+
+    A mark that does not read as one counts as started: that is never said falsely.
+    """
+    words = _read_fact(directory, "mark")
+    if not words:
+        return None
+    if len(words) != 3 or words[0] not in (STARTED, VOID):
+        return STARTED, 0, 0
+    return words[0], int(words[1]), int(words[2])
+
+
+def write_main(directory: str, pid: int, born: int) -> None:
+    _replace_fact(directory, "main", f"{pid} {born}")
+
+
+def read_main(directory: str) -> tuple[int, int] | None:
+    words = _read_fact(directory, "main")
+    return (int(words[0]), int(words[1])) if len(words) == 2 else None
+
+
+def write_agent(runs: str, pid: int, born: int) -> None:
+    """Say who the agent is, beside the run directories: no kill may ever hit it."""
+    _replace_fact(runs, "agent", f"{pid} {born}")
+
+
+def read_agent(directory: str) -> tuple[int, int] | None:
+    words = _read_fact(f"{directory}/..", "agent")
+    return (int(words[0]), int(words[1])) if len(words) == 2 else None
+
+
+def write_cgroup(directory: str, path: str) -> None:
+    _replace_fact(directory, "cgroup", path)
+
+
+def read_cgroup(directory: str) -> str | None:
+    return " ".join(_read_fact(directory, "cgroup")) or None
+
+
+def write_stop(directory: str, cause: str, grace_s: float) -> None:
+    _replace_fact(directory, "stop", f"{cause} {grace_s!r}")
+
+
+def read_stop(directory: str) -> tuple[str, float] | None:
+    words = _read_fact(directory, "stop")
+    return (words[0], float(words[1])) if len(words) == 2 else None
+
+
+# ---- the lock
+
+
+def take_lock(directory: str) -> int:
+    """Hold the lock for as long as the returned descriptor (close-on-exec) is open."""
+    descriptor = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
+    # Waits, because is_locked() holds the lock shared for the microseconds of its look.
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
+
+
+def free_lock(descriptor: int) -> None:
+    """Free it for every process that inherited the descriptor, then close it here."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def is_locked(directory: str) -> bool:
+    try:
+        descriptor = os.open(f"{directory}/{LOCK}", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+# ---- the exit record
+
+
+def reserve_exit(directory: str) -> None:
+    """Take the exit record's room on the disk; OSError when there is none."""
+    descriptor = os.open(f"{directory}/exit.room", os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, EXIT_ROOM_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def write_exit(directory: str, record: "dict[str, object]") -> None:
+    """Write, fsync, rename, fsync the directory: after this the record is whole and durable."""
+    descriptor = os.open(f"{directory}/exit.room", os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        encoded = to_json(record).encode("ascii")
+        write_all(descriptor, encoded)
+        os.ftruncate(descriptor, len(encoded))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(f"{directory}/exit.room", f"{directory}/exit")
+    sync_directory(directory)
+
+
+def sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def to_json(value: object) -> str:
+    """JSON of plain values. The json package would cost the runner 1.5 MB, a third of its size."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(to_json, value)) + "]"
+    if isinstance(value, dict):
+        pairs = (f"{_quoted(key)}:{to_json(item)}" for key, item in value.items())
+        return "{" + ",".join(pairs) + "}"
+    raise TypeError(f"{type(value).__name__} has no place in an exit record")
+
+
+def _quoted(text: str) -> str:
+    """An ASCII string literal; bytes that were no UTF-8 become the replacement character."""
+    text = os.fsencode(text).decode("utf-8", "replace")
+    utf16 = "".join(_ESCAPES.get(ord(c), c) if " " <= c <= "~" else _utf16_escapes(c) for c in text)
+    return f'"{utf16}"'
+
+
+def _utf16_escapes(character: str) -> str:
+    units = character.encode("utf-16-be").hex()
+    return "".join("\\u" + units[i : i + 4] for i in range(0, len(units), 4))

@@ -1,0 +1,344 @@
+"""How is one run carried through, whatever becomes of the agent? Mark, start, read, stop, record.
+
+A supervisor is forked by the runner, owns one run directory, and needs nobody: it starts the
+script, reads its output, keeps time and kills by itself, and writes the exit record. The agent
+speaks to it through the directory (`stop`) and wakes it with SIGUSR1.
+
+Loaded by the runner, whose memory counts on every host: a few built-in modules only.
+"""
+
+import _ctypes
+import fcntl
+import os
+import select
+import sys
+import termios
+import time
+
+from agent import capture, launch, rundir, tree
+from agent.failpoint import failpoint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # the module without its enums, which cost 0.8 MB
+
+WAKE_SIGNAL = _signal.SIGUSR1
+READ_BYTES = 64 << 10
+PR_SET_CHILD_SUBREAPER = 36
+
+# The death of a child of ours wakes us; only for deaths deeper in the tree we look now and then.
+GRACE_TICK_S = 0.25
+KILL_TICK_S = 0.01
+# What cannot be killed for so long (a process stuck in the kernel) is reported as a survivor.
+SWEEP_S = 30.0
+
+
+def supervise(directory: str, cgroup_home: str | None) -> None:
+    """Run the script of `directory` to its end; quits silently when the mark is taken."""
+    os.setsid()
+    _become_subreaper()
+    if rundir.read_mark(directory) is not None:
+        return
+    lock = rundir.take_lock(directory)
+    wake = _listen_for_signals()
+    pid = os.getpid()
+    if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid)):
+        return
+    failpoint("mark-made")
+    Supervisor(directory, lock, wake, cgroup_home).run()
+
+
+def _become_subreaper() -> None:
+    """Have every orphan of the tree reparented to us, however it was daemonized.
+
+    The ctypes package itself would cost the runner 0.4 MB for this one call.
+    """
+    prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
+    _ctypes.call_function(prctl, (PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def _listen_for_signals() -> int:
+    """A descriptor that turns readable with each death of a child and each wake-up."""
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    os.set_blocking(writable, False)
+    for number in (_signal.SIGCHLD, WAKE_SIGNAL):
+        _signal.signal(number, lambda *_: None)
+    _signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    return readable
+
+
+class Supervisor:
+    """The one run of this process."""
+
+    def __init__(self, directory: str, lock: int, wake: int, cgroup_home: str | None) -> None:
+        self._directory = directory
+        self._lock = lock
+        self._spec = rundir.decode_spec(rundir.read_file(f"{directory}/spec") or b"")
+        self._capture = capture.Capture(directory, self._spec.head_bytes, self._spec.tail_bytes)
+        self._cgroup = tree.make_cgroup(cgroup_home, os.path.basename(directory))
+        self._wake = wake
+        self._poll = select.poll()
+        self._poll.register(wake, select.POLLIN)
+        self._output = -1  # read end of the script's pipe; -1: every writer has closed it
+        self._errors = -1  # read end of the pipe that tells why exec failed
+        self._broken = b""  # that sentence
+        self._main = 0  # pid of the script's first process
+        self._status: int | None = None  # its wait status, once it has ended
+        self._gone = False  # nothing of the tree is left: as subreaper we would have it
+        self._woken = True  # a stop may have been asked for
+        self._cause = "exit"
+        self._started_at = self._ended_at = time.time()
+        # On the monotonic clock, so that stepping the wall clock changes nothing. None: never.
+        self._timeout_at: float | None = None
+        self._kill_at: float | None = None
+        self._give_up_at: float | None = None
+        self._look_at = 0.0
+
+    def run(self) -> None:
+        self._start()
+        while not self._ended():
+            self._wait()
+            self._reap()
+            self._consider_stop()
+            self._sweep_if_due()
+        failpoint("exited")
+        self._finish()
+
+    # ---- start
+
+    def _start(self) -> None:
+        self._output, output = os.pipe()
+        self._errors, errors = os.pipe()
+        self._started_at = time.time()
+        if self._spec.timeout_s > 0:
+            self._timeout_at = time.monotonic() + self._spec.timeout_s
+        try:
+            self._main = os.fork()
+        except OSError as error:
+            self._broken = f"the host has no room for another process: {error.strerror}".encode()
+            self._status, self._gone = 0, True
+        else:
+            if self._main == 0:
+                self._be_script(output, errors)
+        os.close(output)
+        os.close(errors)
+        for descriptor in (self._output, self._errors):
+            os.set_blocking(descriptor, False)
+            self._poll.register(descriptor, select.POLLIN)
+
+    def _be_script(self, output: int, errors: int) -> None:
+        """In the child: first what finds the tree again should its supervisor die, then exec."""
+        os.close(self._lock)  # which our parent holds, for as long as it lives
+        try:
+            pid = os.getpid()
+            rundir.write_main(self._directory, pid, tree.born(pid))
+            if self._cgroup is not None:
+                rundir.write_cgroup(self._directory, self._cgroup)
+                tree.join_cgroup(self._cgroup)
+        except OSError:
+            pass  # the tree is still ours by descent
+        launch.become_script(self._directory, self._spec, output, errors)
+
+    # ---- the loop
+
+    def _ended(self) -> bool:
+        """The script has ended, and if it is being killed, its tree is gone or will not go."""
+        if self._kill_at is None:
+            return self._status is not None
+        return self._gone or (self._give_up_at is not None and time.monotonic() >= self._give_up_at)
+
+    def _wait(self) -> None:
+        """Sleep until output, a death, a wake-up or a deadline, and take in what is there."""
+        for descriptor, _ in self._poll.poll(self._sleep_ms()):
+            if descriptor == self._output:
+                self._read_output(READ_BYTES)
+            elif descriptor == self._errors:
+                self._read_errors()
+            else:
+                self._read_wakeups()
+
+    def _sleep_ms(self) -> float | None:
+        """Up to what no descriptor announces; None: for ever."""
+        if self._kill_at is not None:
+            until = min(self._kill_at, self._look_at) if self._give_up_at is None else self._look_at
+        elif self._timeout_at is not None:
+            until = self._timeout_at
+        else:
+            return None
+        return max(0.0, until - time.monotonic()) * 1000 + 1
+
+    def _read_output(self, limit: int) -> int:
+        """Read once, at most `limit` bytes; how many there were."""
+        try:
+            chunk = os.read(self._output, limit)
+        except BlockingIOError:
+            return 0
+        if chunk:
+            self._capture.add(chunk)
+        else:
+            self._output = self._close(self._output)
+        return len(chunk)
+
+    def _read_errors(self) -> None:
+        """The end without a word means that exec succeeded."""
+        try:
+            chunk = os.read(self._errors, READ_BYTES)
+        except BlockingIOError:
+            return
+        self._broken += chunk
+        if not chunk:
+            self._errors = self._close(self._errors)
+
+    def _read_wakeups(self) -> None:
+        os.read(self._wake, READ_BYTES)
+        self._woken = True
+        self._look_at = 0.0
+
+    def _close(self, descriptor: int) -> int:
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        return -1
+
+    def _reap(self) -> None:
+        """Collect every child that has ended, orphans of the tree included."""
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self._main:
+                    self._status, self._ended_at = status, time.time()
+        except ChildProcessError:
+            self._gone = True
+
+    # ---- stop
+
+    def _consider_stop(self) -> None:
+        """Begin a kill that is due or asked for; a later request can only shorten the grace."""
+        if self._status is not None and self._kill_at is None:
+            return  # it ended by itself first, and keeps its own result
+        now = time.monotonic()
+        if self._kill_at is None and self._timeout_at is not None and now >= self._timeout_at:
+            self._stop("timeout", now + self._spec.grace_s)
+        if self._woken:
+            self._woken = False
+            request = rundir.read_stop(self._directory)
+            if request is not None:
+                self._stop(request[0], now + request[1])
+
+    def _stop(self, cause: str, kill_at: float) -> None:
+        if self._kill_at is not None:
+            self._kill_at = min(self._kill_at, kill_at)
+            return
+        self._cause, self._kill_at = cause, kill_at
+        for number in (_signal.SIGTERM, _signal.SIGCONT):  # a stopped process has to wake for it
+            self._signal_group(number)
+
+    def _signal_group(self, number: int) -> None:
+        """Called before the first process is reaped, so the group's number is still its own."""
+        table = tree.all_processes()
+        members = {pid for pid, process in table.items() if process.group == self._main}
+        if members and self._spared(members, table) == members:
+            os.killpg(self._main, number)
+            return
+        for pid in self._spared(members | {self._main}, table):
+            if pid in table:
+                tree.send(table[pid], number)
+
+    def _sweep_if_due(self) -> None:
+        """Kill the whole tree when the grace is over, or nobody is left who could use it."""
+        now = time.monotonic()
+        if self._kill_at is None or self._gone or now < min(self._look_at, self._kill_at):
+            return
+        table = tree.all_processes()
+        living = self._living(table)
+        if not any(table[pid].group == self._main for pid in living):
+            self._kill_at = min(self._kill_at, now)
+        if now >= self._kill_at:
+            self._give_up_at = self._give_up_at or now + SWEEP_S
+            self._kill(living, table)
+        self._look_at = now + (GRACE_TICK_S if self._give_up_at is None else KILL_TICK_S)
+
+    def _kill(self, living: set[int], table: dict[int, tree.Process]) -> None:
+        """One round. What is forked meanwhile is found by the next."""
+        if self._status is not None and not living:
+            self._gone = True  # but for what is spared
+            return
+        inside = tree.in_cgroup(self._cgroup)
+        if self._cgroup is not None and self._spared(inside, table) == inside:
+            tree.kill_cgroup(self._cgroup)
+        for pid in living:
+            tree.send(table[pid], _signal.SIGKILL)
+
+    def _living(self, table: dict[int, tree.Process]) -> set[int]:
+        """The run's processes that are alive: by descent and by cgroup, never the agent."""
+        found = tree.descendants(os.getpid(), table) | tree.in_cgroup(self._cgroup)
+        alive = {pid for pid in found if pid in table and not table[pid].zombie}
+        return self._spared(alive, table)
+
+    def _spared(self, pids: set[int], table: dict[int, tree.Process]) -> set[int]:
+        """`pids` less those of the agent: a script may have started it anew."""
+        agent = rundir.read_agent(self._directory)
+        if agent is None or not tree.is_alive(*agent):
+            return pids
+        return tree.without_agent(pids, agent[0], table)
+
+    # ---- the end
+
+    def _finish(self) -> None:
+        self._drain()
+        living = set[int]() if self._gone else self._living(tree.all_processes())
+        record = {**self._verdict(sorted(living)), **self._capture.close()}
+        rundir.write_exit(self._directory, record)
+        failpoint("exit-written")
+        rundir.free_lock(self._lock)
+        if living:
+            self._leave_drainer()
+        else:
+            tree.remove_cgroup(self._cgroup)
+
+    def _drain(self) -> None:
+        """What the pipe holds now; a writer that was left running does not prolong the run."""
+        if self._errors != -1:
+            self._read_errors()
+        if self._output == -1:
+            return
+        held = fcntl.ioctl(self._output, termios.FIONREAD, b"\0" * 4)
+        left = int.from_bytes(held, sys.byteorder)
+        while left > 0 and self._output != -1:
+            left -= self._read_output(min(left, READ_BYTES)) or left
+
+    def _verdict(self, living: list[int]) -> dict[str, object]:
+        killed = self._kill_at is not None
+        broken = bool(self._broken) and not killed
+        return {
+            "cause": "broken" if broken else self._cause,
+            "code": None if self._broken else _exit_code(self._status),
+            "reason": self._broken.decode("utf-8", "replace"),
+            "started_at": self._started_at,
+            "ended_at": self._ended_at or time.time(),
+            "killed": killed,
+            "survivors": living[: rundir.MAX_SURVIVORS] if killed else [],
+            "left_running": 0 if killed else len(living),
+        }
+
+    def _leave_drainer(self) -> None:
+        """Go on reading in a process of its own, so that a service left behind does not die of
+        SIGPIPE; our own end tells the agent that the run has ended."""
+        if self._output == -1 or os.fork() != 0:
+            return
+        os.set_blocking(self._output, True)
+        while os.read(self._output, READ_BYTES):
+            pass
+        tree.remove_cgroup(self._cgroup)
+
+
+def _exit_code(status: int | None) -> int | None:
+    """As a shell reports it: 128 and the signal's number for a death by signal."""
+    if status is None:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
