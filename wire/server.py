@@ -18,7 +18,7 @@ import zmq
 from msgspec import Meta, Raw, Struct
 
 from wire import frames
-from wire.errors import Busy, Forbidden, Internal, Malformed, Refusal
+from wire.errors import Busy, Forbidden, Internal, Malformed, Refusal, TooLarge
 from wire.keys import KeyPair
 from wire.pump import Pump
 from wire.zap import DOMAIN, Zap
@@ -303,7 +303,7 @@ class Server:
         if method is None or call.caller.role not in method.roles:
             raise Forbidden(f"{call.caller.role} may not call {call.method!r}")
         if len(memoryview(args)) > limit.args_bytes:
-            raise Malformed(
+            raise TooLarge(
                 f"{call.method} takes at most {limit.args_bytes} bytes from {call.caller.role}"
             )
         return method.run(call, args)

@@ -1,0 +1,216 @@
+"""The client fails truthfully, leaves nothing behind to be run later, and comes back by itself."""
+
+import logging
+import socket
+import threading
+
+import gevent
+import pytest
+from msgspec import Struct
+
+from tests.support import free_port, until
+from tests.wire_peers import House, Word, client_of, house, house_of  # noqa: F401
+from wire.client import Client, Trouble
+from wire.errors import Internal, NotFound, Unavailable
+from wire.keys import make_keys
+from wire.states import RunState
+
+
+class Tagged(Struct):
+    text: RunState
+    number: float
+
+
+def test_it_returns_records_and_keeps_bytes(house):
+    with client_of(house) as client:
+        word = Word(text="a", blob=bytes(range(256)), anything={"b": [b"\xff", 1.5, None]})
+        assert client.call("echo", word, Word) == word
+        assert client.call("echo", {"text": "FAILED", "number": 2}, Tagged) == Tagged(
+            RunState.FAILED, 2.0
+        )
+
+
+def test_it_raises_the_refusal_that_the_master_sent(house):
+    with client_of(house) as client, pytest.raises(NotFound, match="no run abc") as caught:
+        client.call("missing", {}, dict)
+    assert (caught.value.field, caught.value.details) == ("run", {"id": "abc"})
+
+
+def test_it_says_when_an_answer_has_another_form(house):
+    with client_of(house) as client, pytest.raises(Internal, match="echo has another form"):
+        client.call("echo", {"text": "NOT A STATE"}, Tagged)
+
+
+def test_it_serves_many_greenlets_at_once(house):
+    with client_of(house) as client:
+        calls = [gevent.spawn(client.call, "echo", {"number": n}, Word) for n in range(100)]
+        gevent.joinall(calls, timeout=20)
+        assert [call.value.number for call in calls] == list(range(100))
+
+
+def test_it_gives_a_call_up_in_time_and_goes_on_with_the_others(house):
+    with client_of(house) as client:
+        parked = gevent.spawn(client.call, "keep", {"text": "patient"}, dict)
+        until(lambda: house.seen == ["patient"], sleep=gevent.sleep)
+        with pytest.raises(Unavailable, match=r"no answer to keep .* within 0.2 s"):
+            client.call("keep", {"text": "hasty"}, dict, timeout_s=0.2)
+        assert client.call("echo", {"number": 1}, Word).number == 1
+        for call in house.kept:
+            call.ok({"number": 2})
+        assert parked.get(timeout=10) == {"number": 2}
+
+
+def test_it_leaves_the_time_limits_of_its_caller_alone(house):
+    with client_of(house) as client:
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.2):
+            client.call("keep", {}, dict)
+        assert client.call("echo", {"number": 1}, Word).number == 1
+
+
+def test_it_keeps_no_connection_that_nobody_uses(house):
+    with client_of(house) as client:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                client.call("keep", {}, dict, timeout_s=0.1)
+            client.call("echo", {}, Word)
+        assert not client._retired
+
+
+def test_it_says_that_nothing_answers():
+    troubles: list[tuple[Trouble, str]] = []
+    client = Client(
+        f"tcp://127.0.0.1:{free_port()}",
+        make_keys().public,
+        make_keys(),
+        on_trouble=lambda *trouble: troubles.append(trouble),
+    )
+    try:
+        with pytest.raises(Unavailable, match=r"cannot be reached.*echo was not sent"):
+            client.call("echo", {}, Word, timeout_s=0.5)
+    finally:
+        client.close()
+    assert [trouble for trouble, _ in troubles] == [Trouble.UNREACHABLE]
+    assert "127.0.0.1" in troubles[0][1]
+
+
+def test_it_tells_a_wrong_master_key_from_an_outage(house):
+    troubles: list[Trouble] = []
+    with client_of(house, server_key=make_keys().public, troubles=troubles) as client:
+        with pytest.raises(Unavailable, match=r"its key is not the one.*echo was not sent"):
+            client.call("echo", {}, Word, timeout_s=1.0)
+        assert troubles == [Trouble.WRONG_MASTER_KEY]
+        assert client._failures < 10  # it backs off, where libzmq would not
+
+
+def test_it_says_that_it_was_refused(house, monkeypatch):
+    refusal = [b"400", b"no", b"", b""]
+    monkeypatch.setattr("wire.zap.answer", lambda request: [*request[:2], *refusal])
+    troubles: list[Trouble] = []
+    with client_of(house, troubles=troubles) as client:
+        with pytest.raises(Unavailable, match=r"refuses this key"):
+            client.call("echo", {}, Word, timeout_s=0.5)
+        assert troubles == [Trouble.REFUSED]
+        monkeypatch.undo()
+        client.call("echo", {}, Word)
+        assert troubles == [Trouble.REFUSED, Trouble.RECOVERED]
+
+
+def test_it_tells_a_server_that_stands_still_from_one_with_another_key(monkeypatch):
+    monkeypatch.setattr("wire.client.HANDSHAKE_MS", 200)
+    troubles: list[Trouble] = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        client = Client(
+            f"tcp://127.0.0.1:{port}",
+            make_keys().public,
+            make_keys(),
+            on_trouble=lambda trouble, sentence: troubles.append(trouble),
+        )
+        try:
+            with pytest.raises(Unavailable, match="does not answer"):
+                client.call("echo", {}, Word, timeout_s=1.0)
+        finally:
+            client.close()
+    assert troubles == [Trouble.UNREACHABLE]
+
+
+def test_it_comes_back_by_itself_when_the_master_does():
+    port, keys, troubles = free_port(), make_keys(), []
+    agent = make_keys()
+    with house_of(keys, port) as first:
+        first.roles[agent.public] = ("agent", "web01")
+        with client_of(first, agent, troubles=troubles) as client:
+            client.call("echo", {}, Word)
+            parked = gevent.spawn(client.call, "keep", {}, dict, timeout_s=60)
+            until(lambda: first.kept, sleep=gevent.sleep)
+            first.server.stop()
+            with pytest.raises(Unavailable, match="lost before keep was answered"):
+                parked.get(timeout=10)
+            with pytest.raises(Unavailable, match="was not sent"):
+                client.call("echo", {}, Word, timeout_s=0.5)
+            with house_of(keys, port) as second:
+                second.roles[agent.public] = ("agent", "web01")
+                assert client.call("echo", {"number": 5}, Word).number == 5
+            assert troubles == [Trouble.UNREACHABLE, Trouble.RECOVERED]
+
+
+def test_it_leaves_nothing_to_be_run_after_its_caller_gave_up():
+    port, keys, agent = free_port(), make_keys(), make_keys()
+    with house_of(keys, port) as first, client_of(first, agent) as client:
+        first.roles[agent.public] = ("agent", "web01")
+        client.call("whoami", {"text": "first"}, dict)
+        first.server.stop()
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                client.call("whoami", {"text": "given up"}, dict, timeout_s=0.1)
+        with house_of(keys, port) as second:
+            second.roles[agent.public] = ("agent", "web01")
+            client.call("whoami", {"text": "wanted"}, dict)
+            client.call("whoami", {"text": "last"}, dict)
+            assert second.seen == ["wanted", "last"]
+
+
+def test_it_ends_its_calls_when_it_is_closed(house):
+    with client_of(house) as client:
+        parked = gevent.spawn(client.call, "keep", {}, dict)
+        until(lambda: house.kept, sleep=gevent.sleep)
+        client.close()
+        with pytest.raises(Unavailable):
+            parked.get(timeout=10)
+        with pytest.raises(Unavailable, match="closed"):
+            client.call("echo", {}, Word)
+
+
+def test_it_lets_a_greenlet_be_killed_in_a_call(house):
+    with client_of(house) as client:
+        parked = gevent.spawn(client.call, "keep", {}, dict)
+        until(lambda: house.kept, sleep=gevent.sleep)
+        parked.kill(timeout=10)
+        assert client.call("echo", {"number": 1}, Word).number == 1
+
+
+def test_it_works_in_a_thread_with_a_hub_of_its_own(house):
+    """The web process is not patched: one thread calls, while others do as they like."""
+    said: list[object] = []
+
+    def bridge() -> None:
+        with client_of(house) as client:
+            calls = [gevent.spawn(client.call, "echo", {"number": n}, Word) for n in range(20)]
+            gevent.joinall(calls)
+            said.extend(call.value.number for call in calls)
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    thread = threading.Thread(target=bridge)
+    thread.start()
+    until(lambda: not thread.is_alive(), sleep=gevent.sleep)
+    thread.join()
+    assert said == list(range(20))
+
+
+def test_it_logs_no_error_for_a_hub_that_was_busy(house, caplog):
+    with client_of(house) as client:
+        client.call("echo", {}, Word)
+        zerorpc_log = logging.getLogger("zerorpc.gevent_zmq")
+        zerorpc_log.error("/!\\ gevent_zeromq BUG /!\\ catching up after missing event (RECV)")
+        zerorpc_log.error("something else")
+    assert [record.getMessage() for record in caplog.records] == ["something else"]
