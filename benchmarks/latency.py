@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.common import conditions, parser, percentile, report, workplace
+from benchmarks.common import Value, conditions, parser, percentile, report, workplace
 from tests.fleet import Api, Fleet
 
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for _ in range(chosen.warm_up):
             once_s(api, agent)
         taken_ms = [once_s(api, agent) * 1000 for _ in range(chosen.count)]
-    found = {
+    found: dict[str, Value] = {
         "tasks": len(taken_ms),
         "p50_ms": round(percentile(taken_ms, 0.5), 2),
         "p90_ms": round(percentile(taken_ms, 0.9), 2),

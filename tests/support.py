@@ -70,11 +70,11 @@ def alive(pid: int) -> bool:
     return fields is not None and fields[0] not in ("Z", "X")
 
 
-def descendants(pid: int, *, zombies: bool = False) -> list[int]:
-    """All processes below `pid`, itself not included; living ones, unless told otherwise."""
+def descendants(pid: int) -> list[int]:
+    """All living processes below `pid`, itself not included."""
     children: dict[int, list[int]] = {}
     for other, fields in _all_stats():
-        if zombies or fields[0] not in ("Z", "X"):
+        if fields[0] not in ("Z", "X"):
             children.setdefault(int(fields[1]), []).append(other)
     found, queue = [], [pid]
     while queue:
@@ -97,14 +97,6 @@ def kill_all(pids: list[int]) -> None:
             os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
             pass
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and of those children that it has waited for."""
-    fields = _stat(pid)
-    if fields is None:
-        return 0.0
-    return sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_bytes(pid: int) -> int:

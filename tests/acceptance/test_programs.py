@@ -112,14 +112,10 @@ def test_it_prints_join_strings_while_the_master_runs(fleet, kind):
     assert text.count("\n") == 1
 
 
-def test_it_prints_join_strings_before_the_master_ever_ran(tmp_path):
-    ended = run(
-        "appserver.py",
-        *["--state-dir", str(tmp_path / "new"), "--print-join", "agent"],
-        *["--advertise", "master.example.org:9000"],
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("mschedule://master.example.org:9000?key=")
+def test_it_prints_no_join_string_where_no_master_ever_ran(tmp_path):
+    ended = run("appserver.py", "--state-dir", str(tmp_path), "--print-join", "agent")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"mschedule-master: there is no master in {tmp_path} yet")
 
 
 def test_it_stops_cleanly_at_sigterm_and_comes_back(make_fleet):
