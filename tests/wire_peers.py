@@ -147,6 +147,7 @@ class Bare:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.linger = 0
+        self.socket.sndhwm = 0  # it must never wait: the server shares its thread
         self.socket.curve_publickey = keys.public.encode()
         self.socket.curve_secretkey = keys.secret.encode()
         self.socket.curve_serverkey = house.keys.public.encode()
