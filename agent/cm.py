@@ -38,6 +38,7 @@ POLL_MARGIN_S = 10.0  # beyond the time a poll parks
 MAX_POLLS = 3  # the master answers an older poll when a newer comes
 MAX_SENDS = 8  # outputs and results under way at once
 REFUSED_MAX_S = 30.0  # between attempts of an agent that the master does not want
+SAME_POLL_MAX_S = 1.0  # before a poll that says what the last one said, answered at once
 SAME_AGAIN_S = 600.0  # before a trouble that has not changed is logged again
 
 T = TypeVar("T")
@@ -187,7 +188,7 @@ class ConnectionManager:
 
     def _keep_polling(self) -> None:
         """Keep a poll parked that says how things are; send a newer one when that has changed."""
-        idle = Backoff(0.05)
+        idle = Backoff(0.02, SAME_POLL_MAX_S)
         while True:
             session = self._wait_for_session()
             self._polls.acquire()

@@ -157,7 +157,7 @@ class Runs:
         return self._message.done(session, self._journal.hw, self._journal.floor, records, asked)
 
     def _journalled(self, entries: tuple[Entry, ...], hw: int) -> bool:
-        """Journal what was granted. If that fails the master sends it again, to a poll with room."""
+        """Journal what was granted. Without room the master sends it again, to a later poll."""
         # Known before they are held: a snapshot may be taken while the disk is written.
         self._findings |= {(entry.run, entry.attempt): Finding.TO_VOID for entry in entries}
         try:
