@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.support import adopt_orphans, descendants, free_port, kill_all, until
+from utils import write_private
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDED = ("SUCCEED", "FAILED", "CANCELLED")
@@ -370,7 +371,7 @@ class Fleet:
     def _join(self, program: Program, kind: str) -> None:
         file = self.root / f"{kind}.join"
         if not file.exists():
-            file.write_text(self.join_string(kind))
+            write_private(file, self.join_string(kind).encode())
         program.arguments += ["--join-file", str(file)]
 
     def join_string(self, kind: str) -> str:

@@ -33,7 +33,7 @@ def until(
             return answer
         if time.monotonic() > deadline:
             wanted = what or getattr(predicate, "__name__", "it")
-            raise AssertionError(f"{wanted} was not true within {timeout_s:g} s: last {answer!r}")
+            raise AssertionError(f"waited {timeout_s:g} s in vain for {wanted}: last {answer!r}")
         (sleep or time.sleep)(pause_s)
         pause_s = min(pause_s * 1.5, 0.05)
 

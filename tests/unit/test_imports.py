@@ -80,5 +80,5 @@ def test_it_runs_scripts_with_nothing_but_the_standard_library():
     )
     printed = subprocess.check_output([sys.executable, "-I", "-S", "-c", code], cwd=ROOT, text=True)
     loaded = {name.partition(".")[0] for name in printed.split()}
-    assert loaded <= {*sys.stdlib_module_names, "agent"}
+    assert loaded <= {*sys.stdlib_module_names, "__main__", "agent"}
     assert "agent.supervisor" in printed.split()
