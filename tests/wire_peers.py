@@ -1,4 +1,4 @@
-"""A server with a few methods, and clients of all kinds to call it: ours, the stock one, a bare socket."""
+"""A server with a few methods, and clients to call it: ours, the stock one, a bare socket."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,6 @@ from typing import Any
 
 import gevent
 import msgspec
-import pytest
 import zerorpc
 import zmq
 from msgspec import Struct
@@ -63,7 +62,13 @@ class House:
 
     def whoami(self, call: Call, word: Word) -> Answer:
         self.seen.append(word.text)
-        return {"role": call.caller.role, "id": call.caller.id, "method": call.method}
+        caller = call.caller
+        return {
+            "role": caller.role,
+            "id": caller.id,
+            "method": call.method,
+            "address": caller.address,
+        }
 
     def keep(self, call: Call, word: Word) -> Answer:
         self.seen.append(word.text)
@@ -187,9 +192,3 @@ def bare_peer_of(
         yield peer
     finally:
         peer.close()
-
-
-@pytest.fixture
-def house() -> Iterator[House]:
-    with house_of() as house:
-        yield house

@@ -252,7 +252,7 @@ class _Line:
 
     def __init__(self, context: "zerorpc.Context", keys: KeyPair, server_key: str) -> None:
         self.is_up = False
-        self._waiting: set[gevent.greenlet.greenlet] = set()
+        self._waiting: set[gevent.Greenlet] = set()
         self._monitor: Monitor | None = None
         # No heartbeats of zerorpc's: they cost two greenlets a call, and the monitor, TCP
         # keepalive and a limit on each call say the same.
@@ -272,12 +272,12 @@ class _Line:
 
     def call(self, method: str, argument: object) -> object:
         """Make a call and wait for its answer, without limit."""
-        greenlet = gevent.getcurrent()
-        self._waiting.add(greenlet)
+        caller = gevent.getcurrent()
+        self._waiting.add(caller)
         try:
             return self._client(method, argument)
         finally:
-            self._waiting.discard(greenlet)
+            self._waiting.discard(caller)
 
     def close(self) -> None:
         """Close at once, dropping what was not sent; repeating it is harmless."""
@@ -286,13 +286,13 @@ class _Line:
         self._monitor.close()
         self._monitor = None
         self._client.close()
-        for greenlet in self._waiting:
-            get_hub().loop.run_callback(self._throw, greenlet)
+        for caller in self._waiting:
+            get_hub().loop.run_callback(self._throw, caller)
 
-    def _throw(self, greenlet: "gevent.greenlet.greenlet") -> None:
+    def _throw(self, caller: gevent.Greenlet) -> None:
         """In the hub: end a call that is still waiting."""
-        if greenlet in self._waiting:
-            greenlet.throw(_LineLost())
+        if caller in self._waiting:
+            caller.throw(_LineLost())
 
 
 def _configure(socket: "zmq.Socket[bytes]", keys: KeyPair, server_key: str) -> None:

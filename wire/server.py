@@ -7,21 +7,33 @@ CURVE key at each call, and only then are the arguments decoded.
 """
 
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Generic, TypeVar
 
-import msgspec
 import zmq
-from msgspec import Meta, Raw, Struct
+from msgspec import Struct
 
 from wire import frames
-from wire.errors import Busy, Forbidden, Internal, Malformed, Refusal, TooLarge
+from wire.calls import LATER, Answer, AnyMethod, Call, Caller, Later, Method, method_of_type
+from wire.errors import Busy, Forbidden, TooLarge
 from wire.keys import KeyPair
 from wire.pump import Pump
 from wire.zap import DOMAIN, Zap
+
+__all__ = [
+    "LATER",
+    "LIMITS",
+    "STRANGER",
+    "Answer",
+    "Call",
+    "Caller",
+    "Later",
+    "Limit",
+    "Method",
+    "Server",
+    "Table",
+]
 
 MAX_MESSAGE_BYTES = 8 << 20
 HANDSHAKE_MS = 5_000
@@ -33,29 +45,6 @@ DROPS_LOG_INTERVAL_S = 10.0
 STRANGER = "stranger"
 
 log = logging.getLogger(__name__)
-
-P = TypeVar("P", bound=Struct)
-
-
-class Later:
-    """The type of LATER."""
-
-
-LATER = Later()  # a handler's answer: "I keep the call and answer it later"
-
-Answer = Struct | dict[str, Any] | Later | None
-
-
-class Caller(Struct, frozen=True, gc=False):
-    """Who calls. `role` and `id` are what the master knows of the key; nothing is the peer's claim.
-
-    `peer` names the connection, for this process only.
-    """
-
-    key: str
-    role: str
-    id: str
-    peer: bytes
 
 
 class Limit(Struct, frozen=True):
@@ -76,78 +65,6 @@ LIMITS: Mapping[str, Limit] = {
 }
 
 
-class Call:
-    """One call that waits for its answer. Exactly one answer is sent; later ones are ignored.
-
-    `ok` and `fail` are for the hub's thread only. The peer may be gone: then the answer
-    is dropped, and nobody is told.
-    """
-
-    __slots__ = ("_message_id", "_server", "answered", "caller", "method")
-
-    def __init__(self, server: "Server", caller: Caller, method: str, message_id: bytes) -> None:
-        self.caller = caller
-        self.method = method
-        self.answered = False
-        self._server = server
-        self._message_id = message_id
-
-    def ok(self, value: Struct | dict[str, Any] | None) -> None:
-        """Answer with a value."""
-        self._answer(frames.OK, (value,))
-
-    def fail(self, error: BaseException) -> None:
-        """Answer with an error; one that is no Refusal is logged, and only its reference sent."""
-        if not self.answered:
-            refusal = error if isinstance(error, Refusal) else _internal(error, self)
-            self._answer(frames.ERR, refusal.to_wire())
-
-    def _answer(self, name: str, args: tuple[object, ...]) -> None:
-        if self.answered:
-            return
-        try:
-            body = frames.encode(name, args, self._message_id)
-        except Exception as error:
-            body = frames.encode(frames.ERR, _internal(error, self).to_wire(), self._message_id)
-        self.answered = True
-        self._server._finish(self, self._message_id, body)
-
-
-class Method(Generic[P]):
-    """A method, who may call it, and the record its one argument is decoded into."""
-
-    __slots__ = ("decode", "handler", "payload", "roles")
-
-    def __init__(
-        self,
-        roles: frozenset[str],
-        payload: type[P],
-        handler: Callable[[Call, P], Answer],
-    ) -> None:
-        self.roles = roles
-        self.payload = payload
-        self.handler = handler
-        self.decode = msgspec.msgpack.Decoder(tuple[payload]).decode  # type: ignore[valid-type]
-
-    def run(self, call: Call, args: Raw) -> Answer:
-        """Decode the arguments and call the handler."""
-        try:
-            (payload,) = self.decode(args)
-        except (ValueError, RecursionError) as error:
-            raise _malformed(call.method, error) from None
-        return self.handler(call, payload)
-
-
-class _Typed(Struct):
-    """The argument of a method whose payload's form depends on its type."""
-
-    type: Annotated[str, Meta(max_length=64)]
-    payload: Raw = Raw(b"\x80")  # an empty map
-
-
-_typed = msgspec.msgpack.Decoder(tuple[_Typed])
-
-AnyMethod = Method[Any]
 Table = Mapping[str, AnyMethod | Mapping[str, AnyMethod]]
 
 
@@ -184,11 +101,13 @@ class Server:
     @property
     def names(self) -> list[str]:
         """Every method, a typed one as `name(type)`: what `wire.probe` takes."""
-        return [
-            name if isinstance(entry, Method) else f"{name}({kind})"
-            for name, entry in self._methods.items()
-            for kind in ([""] if isinstance(entry, Method) else entry)
-        ]
+        names: list[str] = []
+        for name, entry in self._methods.items():
+            if isinstance(entry, Method):
+                names.append(name)
+            else:
+                names.extend(f"{name}({kind})" for kind in entry)
+        return names
 
     @property
     def in_flight(self) -> int:
@@ -232,11 +151,11 @@ class Server:
         try:
             first = self._socket.recv(zmq.DONTWAIT, copy=False, track=False)
             parts = self._rest()
-            key = _user_id(first)
-            if key is None or len(parts) != 2 or parts[0]:
-                self._drops.note("not in zerorpc's frames", key)
+            caller = _stranger(first)
+            if len(parts) != 2 or parts[0]:
+                self._drops.note("not in zerorpc's frames", caller.key)
             else:
-                self._receive(first.bytes, key, parts[1])
+                self._receive(caller, parts[1])
         finally:
             self._draining = False
 
@@ -252,36 +171,36 @@ class Server:
                 surplus = True
         return [] if surplus else parts
 
-    def _receive(self, peer: bytes, key: str, body: bytes) -> None:
+    def _receive(self, caller: Caller, body: bytes) -> None:
         try:
             event = frames.decode(body)
         except (ValueError, RecursionError):
-            self._drops.note("not a zerorpc message of version 3", key)
+            self._drops.note("not a zerorpc message of version 3", caller.key)
             return
         if event.header.response_to is not None:
-            self._follow_up(peer, key, event, event.header.response_to)
-        elif (peer, event.header.message_id) in self._calls:
-            self._drops.note("a message id used twice", key)
+            self._follow_up(caller, event, event.header.response_to)
+        elif (caller.peer, event.header.message_id) in self._calls:
+            self._drops.note("a message id used twice", caller.key)
         else:
-            self._begin(peer, key, event)
+            self._begin(caller, event)
 
-    def _follow_up(self, peer: bytes, key: str, event: frames.Event, channel: bytes) -> None:
+    def _follow_up(self, caller: Caller, event: frames.Event, channel: bytes) -> None:
         """Something on an open channel; only its owner's heartbeats mean anything here."""
-        if (peer, channel) not in self._calls:
+        if (caller.peer, channel) not in self._calls:
             if event.name not in (frames.HEARTBEAT, frames.MORE):  # late ones are normal
-                self._drops.note("for a channel that is not the peer's", key)
+                self._drops.note("for a channel that is not the peer's", caller.key)
         elif event.name == frames.HEARTBEAT:
-            self._send(peer, frames.encode(frames.HEARTBEAT, (0,), channel))
+            self._send(caller.peer, frames.encode(frames.HEARTBEAT, (0,), channel))
         elif event.name != frames.MORE:
-            self._drops.note("a second message of a call", key)
+            self._drops.note("a second message of a call", caller.key)
 
-    def _begin(self, peer: bytes, key: str, event: frames.Event) -> None:
-        call = Call(self, Caller(key, STRANGER, "", peer), event.name, event.header.message_id)
-        self._calls[peer, event.header.message_id] = call
-        self._calls_of[key] += 1
+    def _begin(self, caller: Caller, event: frames.Event) -> None:
+        call = Call(caller, event.name, event.header.message_id, self._finish)
+        self._calls[caller.peer, event.header.message_id] = call
+        self._calls_of[caller.key] += 1
         try:
-            role, id = self._role_of(key)
-            call.caller = Caller(key, role, id, peer)
+            role, id = self._role_of(caller.key)
+            call.caller = Caller(caller.key, role, id, caller.peer, caller.address)
             answer = self._dispatch(call, event)
         except Exception as error:
             call.fail(error)
@@ -294,38 +213,24 @@ class Server:
         limit = self._limits.get(call.caller.role) or self._limits[STRANGER]
         if self._calls_of[call.caller.key] > limit.calls:
             raise Busy(f"{limit.calls} calls of this key are under way; try again when some ended")
-        args = event.args
+        role, args = call.caller.role, event.args
         entry = self._methods.get(event.name)
+        method: AnyMethod | None = None
         if isinstance(entry, Method):
-            method: AnyMethod | None = entry
-        else:
-            method, args = self._typed(call, entry, args)
-        if method is None or call.caller.role not in method.roles:
-            raise Forbidden(f"{call.caller.role} may not call {call.method!r}")
+            method = entry
+        elif entry is not None and any(role in each.roles for each in entry.values()):
+            method, args = method_of_type(call, entry, args)
+        if method is None or role not in method.roles:
+            raise Forbidden(f"{role} may not call {call.method!r}")
         if len(memoryview(args)) > limit.args_bytes:
-            raise TooLarge(
-                f"{call.method} takes at most {limit.args_bytes} bytes from {call.caller.role}"
-            )
+            raise TooLarge(f"{call.method} takes at most {limit.args_bytes} bytes from {role}")
         return method.run(call, args)
-
-    def _typed(
-        self, call: Call, entry: Mapping[str, AnyMethod] | None, args: Raw
-    ) -> tuple[AnyMethod | None, Raw]:
-        """The method that an argument's `type` selects, and the arguments it is to get."""
-        if entry is None or not any(call.caller.role in method.roles for method in entry.values()):
-            return None, args
-        try:
-            (typed,) = _typed.decode(args)
-        except (ValueError, RecursionError) as error:
-            raise _malformed(call.method, error) from None
-        call.method = f"{call.method}({typed.type})"
-        return entry.get(typed.type), Raw(b"\x91" + memoryview(typed.payload))
 
     # ---- what is sent
 
-    def _finish(self, call: Call, message_id: bytes, body: bytes) -> None:
+    def _finish(self, call: Call, body: bytes) -> None:
         """Forget a call and send its answer; called by the Call, once."""
-        if self._calls.pop((call.caller.peer, message_id), None) is None:
+        if self._calls.pop((call.caller.peer, call.message_id), None) is None:
             return  # the server was stopped meanwhile
         key = call.caller.key
         self._calls_of[key] -= 1
@@ -383,31 +288,11 @@ def _listener(context: "zmq.Context[zmq.Socket[bytes]]", keys: KeyPair) -> "zmq.
     return socket
 
 
-def _user_id(frame: zmq.Frame) -> str | None:
-    """The key that the handshake proved.
+def _stranger(frame: zmq.Frame) -> Caller:
+    """Who sent a frame, as the handshake proved it; what may be done by it is not known yet.
 
     Read from each message and never remembered by routing id: a peer may choose its
     routing id, also one that looks like those libzmq gives out (seen with 4.3.5).
     """
-    try:
-        return str(frame.get("User-Id"))
-    except (zmq.ZMQError, ValueError):
-        return None
-
-
-def _malformed(method: str, error: BaseException) -> Malformed:
-    """msgspec's sentence, its path starting at the payload rather than at the list around it."""
-    return Malformed(f"{method}: {error}".replace("`$[0]", "`$"))
-
-
-def _internal(error: BaseException, call: Call) -> Internal:
-    reference = secrets.token_hex(4)
-    log.error(
-        "%s of %s %s failed; the caller was told reference %s",
-        call.method,
-        call.caller.role,
-        call.caller.id or call.caller.key,
-        reference,
-        exc_info=error,
-    )
-    return Internal(f"something broke inside; the master's log has it under {reference}")
+    key, address = str(frame.get("User-Id")), str(frame.get("Peer-Address"))
+    return Caller(key, STRANGER, "", frame.bytes, address)

@@ -23,7 +23,6 @@ from tests.wire_peers import (
     Word,
     bare_peer_of,
     client_of,
-    house,  # noqa: F401 - a fixture
     house_of,
 )
 from wire.keys import make_keys
@@ -31,6 +30,12 @@ from wire.server import LIMITS, MAX_MESSAGE_BYTES
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 EMPTY_ARRAY = b"\x90"
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    with house_of() as house:
+        yield house
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,24 @@
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 
 import gevent
 import pytest
 from msgspec import Struct
 
 from tests.support import free_port, until
-from tests.wire_peers import House, Word, client_of, house, house_of  # noqa: F401
+from tests.wire_peers import House, Word, client_of, house_of
 from wire.client import Client, Trouble
 from wire.errors import Internal, NotFound, Unavailable
 from wire.keys import make_keys
 from wire.states import RunState
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    with house_of() as house:
+        yield house
 
 
 class Tagged(Struct):
@@ -135,8 +142,8 @@ def test_it_tells_a_server_that_stands_still_from_one_with_another_key(monkeypat
 
 
 def test_it_comes_back_by_itself_when_the_master_does():
-    port, keys, troubles = free_port(), make_keys(), []
-    agent = make_keys()
+    port, keys, agent = free_port(), make_keys(), make_keys()
+    troubles: list[Trouble] = []
     with house_of(keys, port) as first:
         first.roles[agent.public] = ("agent", "web01")
         with client_of(first, agent, troubles=troubles) as client:
