@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.parse
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,7 +122,10 @@ class Answer:
 
 @dataclass
 class Api:
-    """The HTTP API as a person with `token` sees it. One kept connection; not for threads."""
+    """The HTTP API as a person with `token` sees it. One kept connection; not for threads.
+
+    Close it, or use `Fleet.api` and `Fleet.connect`, which are closed with the fleet.
+    """
 
     port: int
     token: str | None
@@ -199,7 +203,8 @@ class Api:
     def submit(self, script: str, targets: Any = "@*", **fields: Any) -> str:
         """Submit a task that must be accepted; its id."""
         body = {"script": script, "targets": targets, **fields}
-        answer = self.call("POST", "/api/v1/tasks", body)
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        answer = self.call("POST", "/api/v1/tasks", body, key)
         assert answer.status == 201, f"{answer.status} {answer.body!r}"
         return str(answer.json["id"])
 
@@ -275,6 +280,8 @@ class Fleet:
         self.web = self._program("web", "appwebserver.py", ["--port", str(self.web_port)])
         self.agents: dict[str, Program] = {}
         self.names = list(agents)
+        self._api: Api | None = None
+        self._connections: list[Api] = []
         self._bystanders: set[int] = set()
 
     def __enter__(self) -> "Fleet":
@@ -314,8 +321,15 @@ class Fleet:
 
     @property
     def api(self) -> Api:
-        """A connection of its own to the API, as the admin."""
-        return Api(self.web_port, self.token)
+        """The API as the admin; always the same connection."""
+        if self._api is None:
+            self._api = self.connect(self.token)
+        return self._api
+
+    def connect(self, token: str | None) -> Api:
+        """One more connection to the API, for another person or another thread."""
+        self._connections.append(Api(self.web_port, token))
+        return self._connections[-1]
 
     @property
     def programs(self) -> list[Program]:
@@ -356,6 +370,8 @@ class Fleet:
 
     def close(self) -> None:
         """End everything that was started here, and whatever it has left behind."""
+        for connection in self._connections:
+            connection.close()
         for program in self.programs:
             if program.running:
                 program.kill()

@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,9 @@ def test_it_writes_url_and_token_and_stays_until_it_is_interrupted(command, tmp_
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
     assert stat.S_IMODE((demo / "token").stat().st_mode) == 0o600
 
-    pids = _start_something_long(
-        Api(int(url.rpartition(":")[2]), (demo / "token").read_text().strip())
-    )
+    api = Api(int(url.rpartition(":")[2]), (demo / "token").read_text().strip())
+    with closing(api):
+        pids = _start_something_long(api)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0, log.read_text()
     assert not any(alive(pid) for pid in pids)
