@@ -1,6 +1,5 @@
 """What is a master? The rooms put together, started and stopped."""
 
-import os
 import signal
 import socket
 from pathlib import Path
@@ -19,7 +18,7 @@ from master.roster import Roster
 from master.settings import Settings
 from master.storage import Storage
 from master.waiters import Waiters
-from utils import StartError, getLogger, iso, state_dir, write_private
+from utils import StartError, getLogger, state_dir, write_private
 from wire.keys import Join, load_or_make_keys
 from wire.probe import probe
 from wire.server import Server
@@ -92,7 +91,7 @@ class Master:
         """Listen, and return when `stop` was called."""
         try:
             self._first_start()
-            self._roster.load(self._storage.all_agents().wait(), self._web_keys())
+            self._roster.load(self._storage.all_agents().wait(), self._storage.web_keys().wait())
             self._live.held = self._storage.held().wait()
             self._dispatcher.load()
             port = self._listen()

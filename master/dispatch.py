@@ -139,8 +139,8 @@ class Dispatcher:
         for task in self._storage.active_tasks().wait():
             window = self._windows.get(task.id)
             if window is None or _starved(window):
-                waiting = self._storage.waiting(task.id, WAITING_AT_ONCE).wait()
-                self._windows.open(task, [agent for _, agent in waiting])
+                agents = self._storage.waiting_agents(task.id, WAITING_AT_ONCE).wait()
+                self._windows.open(task, agents)
 
 
 def _starved(window: Window) -> bool:

@@ -363,7 +363,7 @@ def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
     books = _Books({task.id: task}, now)
     books.prove(
         run,
-        result.state,
+        proven_state(run, result.state),
         result.reason,
         code=result.code,
         started_at=result.started_at,
@@ -376,6 +376,13 @@ def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
         output_gap=result.output_gap,
     )
     return books.close()
+
+
+def proven_state(run: Run, said: RunState) -> RunState:
+    """What a run ended as. Why one never started, the agent may have forgotten; the master not."""
+    if said is RunState.SKIPPED and run.want is Want.CANCEL:
+        return RunState.CANCELLED
+    return said
 
 
 def may_learn(run: Run) -> bool:
@@ -422,7 +429,7 @@ def too_short(agent: Agent, done: Done) -> bool:
 
 def _settle(books: "_Books", run: Run, record: DoneRecord) -> None:
     if may_learn(run):
-        books.prove(run, record.state, "as the agent remembers it", code=record.code)
+        books.prove(run, proven_state(run, record.state), "as the agent remembers it", code=record.code)
 
 
 # ---- people and time

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from master.database import Reader
 from master.records import Run
-from master.views import run_record
 from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, OutputView
 from wire.states import ENDED_RUN
 
@@ -68,10 +67,9 @@ def marker(gap: tuple[int, int]) -> bytes:
     return f"\n[mschedule: {gap[1] - gap[0]} bytes not kept]\n".encode()
 
 
-def read(reader: Reader, run: str, offset: int, limit: int) -> OutputView:
+def read(reader: Reader, record: Run, offset: int, limit: int) -> OutputView:
     """Stored bytes from `offset` of the stored representation: all that is kept, in order, with
     the marker in the gap. At most `limit` bytes; empty at the end."""
-    record = run_record(reader, run)
     ended = record.state in ENDED_RUN and end_of(record) >= record.output_bytes
     gap = record.output_gap
     mark = marker(gap) if gap else b""

@@ -47,21 +47,18 @@ FROM $each(:states) j CROSS JOIN runs r
 WHERE r.task_seq = :task_seq AND r.state = j.value
 
 -- name: update_agents
-WITH new AS (SELECT $changes(agents) FROM $each(:rows) j)
 UPDATE agents SET $set(agents), row_version = new.row_version + 1
-FROM new
+FROM (SELECT $changes(agents) FROM $each(:rows) j) AS new
 WHERE agents.id = new.id AND agents.row_version = new.row_version
 
 -- name: update_tasks
-WITH new AS (SELECT $changes(tasks) FROM $each(:rows) j)
 UPDATE tasks SET $set(tasks), row_version = new.row_version + 1
-FROM new
+FROM (SELECT $changes(tasks) FROM $each(:rows) j) AS new
 WHERE tasks.id = new.id AND tasks.row_version = new.row_version
 
 -- name: update_runs
-WITH new AS (SELECT $changes(runs) FROM $each(:rows) j)
 UPDATE runs SET $set(runs), row_version = new.row_version + 1
-FROM new
+FROM (SELECT $changes(runs) FROM $each(:rows) j) AS new
 WHERE runs.id = new.id AND runs.row_version = new.row_version
 
 -- name: sweep_waiting

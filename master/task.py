@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from msgspec.structs import replace
 
-from master.records import Run, Task
+from master.records import Task
 from wire.states import RUN_FAILURES, AgentState, RunState, Stop, TaskState
 
 CAME_TOO_LATE = "every run succeeded, the cancel came too late"
@@ -129,7 +129,7 @@ def _within(task: Task) -> tuple[TaskState, str]:
 
 
 def waiting_reason(
-    task: Task, run: Run, agent: AgentState, *, free: int | None, held: str | None = None
+    task: Task, agent: AgentState, *, free: int | None, held: str | None = None
 ) -> str:
     """Why a WAITING run waits, for people.
 
