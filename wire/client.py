@@ -202,8 +202,8 @@ class Client:
         line.is_up = True
         if line is self._line:
             self._failures = 0
-            self._report(Trouble.RECOVERED, "can be reached again")
             self._up.set()
+            self._report(Trouble.RECOVERED, "can be reached again")
 
     def _fall(self, line: "_Line") -> None:
         """A connection ended, or failed in its handshake: drop it whole, and make another.
@@ -213,13 +213,14 @@ class Client:
         """
         was_up, line.is_up = line.is_up, False
         self._retired.discard(line)
-        if line is self._line:
+        was_current = line is self._line
+        if was_current:
             self._line = None
             self._up.clear()
-            if was_up:
-                self._report(Trouble.UNREACHABLE, "has gone: the connection ended")
             self._reopening = gevent.spawn_later(self._pause_s(was_up), self._open)
         line.close()
+        if was_current and was_up:
+            self._report(Trouble.UNREACHABLE, "has gone: the connection ended")
 
     def _pause_s(self, was_up: bool) -> float:
         """How long to wait before connecting again; spread, so that no fleet returns as one."""
@@ -247,6 +248,17 @@ class _LineLost(Exception):
     """Thrown into the calls of a connection that has ended."""
 
 
+class _TidyClient(zerorpc.Client):  # type: ignore[misc]  # zerorpc has no types
+    """zerorpc's client, which leaves three greenlets behind, for ever, for each call given up."""
+
+    def _process_response(self, request: Any, channel: Any, timeout: float | None) -> object:
+        try:
+            return super()._process_response(request, channel, timeout)
+        except BaseException:
+            channel.close()
+            raise
+
+
 class _Line:
     """One connection: a zerorpc client, the monitor of its socket, and who waits for it."""
 
@@ -256,7 +268,7 @@ class _Line:
         self._monitor: Monitor | None = None
         # No heartbeats of zerorpc's: they cost two greenlets a call, and the monitor, TCP
         # keepalive and a limit on each call say the same.
-        self._client = zerorpc.Client(context=context, heartbeat=None, timeout=None)
+        self._client = _TidyClient(context=context, heartbeat=None, timeout=None)
         self._socket: zmq.Socket[bytes] = self._client._events._socket
         _configure(self._socket, keys, server_key)
 

@@ -16,6 +16,8 @@ from gevent.hub import Waiter, get_hub
 
 BATCH = 64  # messages taken before other greenlets get their turn
 
+CLOSED = (zmq.ENOTSOCK, zmq.ETERM)  # stop the pump first; going on would spin
+
 log = logging.getLogger(__name__)
 
 
@@ -70,7 +72,9 @@ class Pump:
                 self._take()
             except zmq.Again:
                 return True
-            except Exception:
+            except Exception as error:
+                if isinstance(error, zmq.ZMQError) and error.errno in CLOSED:
+                    raise
                 log.exception("dealing with a message failed; the next one is taken")
         return False
 

@@ -1,5 +1,6 @@
 """The client fails truthfully, leaves nothing behind to be run later, and comes back by itself."""
 
+import gc
 import logging
 import socket
 import threading
@@ -81,6 +82,22 @@ def test_it_keeps_no_connection_that_nobody_uses(house):
                 client.call("keep", {}, dict, timeout_s=0.1)
             client.call("echo", {}, Word)
         assert not client._retired
+
+
+def test_it_leaves_no_greenlets_behind_when_calls_are_given_up(house):
+    with client_of(house) as client:
+        client.call("echo", {}, Word)
+        before = greenlets()
+        for _ in range(10):
+            with pytest.raises(Unavailable):
+                client.call("keep", {}, dict, timeout_s=0.02)
+        client.call("echo", {}, Word)
+        until(lambda: greenlets() <= before, sleep=gevent.sleep)
+
+
+def greenlets() -> int:
+    gc.collect()
+    return sum(isinstance(each, gevent.Greenlet) for each in gc.get_objects())
 
 
 def test_it_says_that_nothing_answers():
