@@ -78,7 +78,7 @@ class Master:
         self._live = Live(self._roster, self._clock)
         self._waiters = Waiters()
         ring = Ring(self._live.event)
-        self._dispatcher = Dispatcher(self._storage, ring, self._waiters, self._live)
+        self._dispatcher = Dispatcher(self._storage, self._roster, ring, self._waiters, self._live)
         gate = Gate(self._storage)
         desk = Desk(self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live)
         self._manager = ConnectionManager(

@@ -7,11 +7,12 @@ with the process: agents poll again, and a sweep finds what was missed.
 import time
 from functools import partial
 
-from master.changes import Changed, PollAnswer
+from master.changes import Changed, Hold, PollAnswer
 from master.events import Ring
 from master.live import Live
 from master.mailbox import Mailbox, Parked, Window, Windows
 from master.records import Run, Task
+from master.roster import Roster
 from master.storage import Storage
 from master.waiters import Waiters
 from utils import failpoint, getLogger
@@ -29,8 +30,9 @@ WAITING_AT_ONCE = 10_000  # agents of one task that a window loads at a time
 class Dispatcher:
     """Answers parked polls; keeps the windows of tasks, the ring of events and waiting readers."""
 
-    def __init__(self, storage: Storage, ring: Ring, waiters: Waiters, live: Live):
+    def __init__(self, storage: Storage, roster: Roster, ring: Ring, waiters: Waiters, live: Live):
         self._storage = storage
+        self._roster = roster
         self._ring = ring
         self._waiters = waiters
         self._live = live
@@ -65,9 +67,24 @@ class Dispatcher:
         if isinstance(outcome, BaseException):
             self._failed(parked, outcome)
         else:
+            self._note(parked.agent, outcome)
             self._answered(parked, outcome)
             self.apply(outcome.changed)
         self._windows.looked(parked.agent)
+
+    def _note(self, agent: str, outcome: PollAnswer) -> None:
+        """What a look found out about an agent, or the store, besides work."""
+        if outcome.hold is not None and self._live.held is None:
+            self._live.held = Hold(outcome.hold, self._live.now())
+            log.error(
+                f"hand-outs to all agents are held: {outcome.hold}; look at the tasks that wait, "
+                "then release them (POST /api/v1/handouts/release)"
+            )
+        if outcome.standing is not Standing.ENROLLED:
+            self._roster.set_standing(agent, outcome.standing)
+            log.error(f"agent {agent} is {outcome.standing}: it is given no work")
+        for stray in outcome.strays:
+            log.warning(f"agent {agent} holds run {stray.run}, which the store does not know")
 
     def _answered(self, parked: Parked, outcome: PollAnswer) -> None:
         newest = self.mailbox.get(parked.agent)

@@ -27,6 +27,9 @@ class Live:
         self._clock = clock
         self.held: Hold | None = None
 
+    def now(self) -> float:
+        return self._clock()
+
     def state(self, agent: str) -> AgentState:
         return self._roster.state(agent, self._clock())
 

@@ -1,5 +1,6 @@
 -- All SQL of the store, by name, in the part that SQLite and PostgreSQL share.
--- $words are filled in by master/rows.py. A query that collects answers one JSON array.
+-- $words are filled in by master/rows.py. Python counts the rows of a statement that begins
+-- with UPDATE, not of one that begins with WITH. A query that collects answers one JSON array.
 
 -- name: runs_by_id
 SELECT $collect($row(runs, r))
@@ -112,13 +113,12 @@ LIMIT :limit
 
 -- name: touch_agents
 -- last_seen only grows, and is no part of what a decision is guarded by.
-WITH new AS (
+UPDATE agents SET last_seen = new.seen, hostname = new.hostname, ip = new.ip
+FROM (
     SELECT j.value ->> 0 AS id, CAST(j.value ->> 1 AS DOUBLE PRECISION) AS seen,
            j.value ->> 2 AS hostname, j.value ->> 3 AS ip
     FROM $each(:rows) j
-)
-UPDATE agents SET last_seen = new.seen, hostname = new.hostname, ip = new.ip
-FROM new
+) AS new
 WHERE agents.id = new.id AND agents.last_seen < new.seen
 
 -- name: insert_agent
