@@ -16,7 +16,7 @@ else:
 
 
 def failpoint(name: str) -> None:
-    """Do what is armed for this place: mark-made, before-exec, exited, exit-written."""
+    """Do what is armed for this place: cgroup, mark-made, before-exec, exited, exit-written."""
     for item in os.environ.get("MSCHEDULE_FAILPOINTS", "").split(","):
         place, _, action = item.partition("=")
         if place == name:

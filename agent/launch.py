@@ -51,15 +51,15 @@ def _become_script(directory: str, spec: rundir.Spec, output: int) -> None:
     account = _account(spec.user)
     # Opened while we may still read everything; see _script_path.
     script = os.open(f"{directory}/{rundir.SCRIPT}", os.O_RDONLY)
-    interpreter = _interpreter(os.pread(script, MAX_SHEBANG_BYTES, 0))
+    command = interpreter(os.pread(script, MAX_SHEBANG_BYTES, 0))
     if account.pw_uid != os.geteuid():
         _give(script, account)
     _become(account, spec.user)
     _enter(spec.cwd, account)
     os.umask(0o022)
     _reset_signals()
-    argv = [*interpreter, _script_path(directory, script), *spec.args]
-    _exec(argv, _environment(spec, account), has_shebang=interpreter != [SHELL])
+    argv = [*command, _script_path(directory, script), *spec.args]
+    _exec(argv, _environment(spec, account), has_shebang=command != [SHELL])
 
 
 def _connect(output: int) -> None:
@@ -148,7 +148,7 @@ def _script_path(directory: str, script: int) -> bytes:
     return b"/proc/self/fd/%d" % script
 
 
-def _interpreter(start: bytes) -> list[bytes]:
+def interpreter(start: bytes) -> list[bytes]:
     """Interpreter and its one argument, split as the kernel splits `#!`; else the shell.
 
     Parsed here, so that the script file itself is never executed: it may lie on a file system
@@ -158,9 +158,9 @@ def _interpreter(start: bytes) -> list[bytes]:
     if not line.startswith(b"#!"):
         return [SHELL]
     words = line[2:].strip(b" \t")
-    interpreter = words.replace(b"\t", b" ").partition(b" ")[0]
-    argument = words[len(interpreter) :].strip(b" \t")
-    return [word for word in (interpreter, argument) if word] or [SHELL]
+    program = words.replace(b"\t", b" ").partition(b" ")[0]
+    argument = words[len(program) :].strip(b" \t")
+    return [word for word in (program, argument) if word] or [SHELL]
 
 
 def _environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, bytes]:

@@ -31,6 +31,7 @@ PR_SET_CHILD_SUBREAPER = 36
 # The death of a child of ours wakes us; only for deaths deeper in the tree we look now and then.
 GRACE_TICK_S = 0.25
 KILL_TICK_S = 0.01
+MAX_SLEEP_S = 3600.0  # poll() takes no more than 24 days
 # What cannot be killed for so long (a process stuck in the kernel) is reported as a survivor.
 SWEEP_S = 30.0
 
@@ -168,7 +169,7 @@ class Supervisor:
             until = self._timeout_at
         else:
             return None
-        return max(0.0, until - time.monotonic()) * 1000 + 1
+        return min(max(0.0, until - time.monotonic()), MAX_SLEEP_S) * 1000 + 1
 
     def _read_output(self, limit: int) -> int:
         """Read once, at most `limit` bytes; how many there were."""

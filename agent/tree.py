@@ -8,6 +8,8 @@ Loaded by the runner, whose memory counts on every host: a few built-in modules 
 
 import os
 
+from agent.failpoint import failpoint
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
@@ -148,10 +150,10 @@ def _own_cgroup() -> str | None:
     points = [mount[1] for mount in mounts if mount[2] == "cgroup2"]
     if not paths or not points:
         return None
-    return points[0] + _outside_runs(paths[0])
+    return points[0] + outside_runs(paths[0])
 
 
-def _outside_runs(path: str) -> str:
+def outside_runs(path: str) -> str:
     """The part of a cgroup path above the first run in it: an agent that a script started."""
     parts = []
     for part in path.strip("/").split("/"):
@@ -167,6 +169,7 @@ def make_cgroup(home: str | None, name: str) -> str | None:
     path = f"{home}/{CGROUP_PREFIX}{name}"
     try:
         if home is not None:
+            failpoint("cgroup")
             os.mkdir(path)
             return path
     except OSError:
