@@ -58,7 +58,8 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
         raise CannotPrepare("the master sent no script with this run")
     script = _script(entry.task)
     spec = rundir.encode_spec(_spec(entry.task, entry.run, agent_id))
-    os.makedirs(directory, mode=0o711, exist_ok=True)
+    os.makedirs(directory, exist_ok=True)
+    os.chmod(directory, 0o711)  # the user passes through to its script, and lists nothing
     if rundir.read_mark(directory) is None:
         _remove_file(f"{directory}/exit")  # of a start that failed and was cut short
         rundir.reserve_exit(directory)
@@ -129,7 +130,7 @@ def write_broken(directory: str, record: ExitRecord) -> bool:
     The exit comes first: a mark without it would make the run UNKNOWN after a restart, while
     an exit without a mark says nothing.
     """
-    os.makedirs(directory, mode=0o711, exist_ok=True)
+    os.makedirs(directory, exist_ok=True)
     if rundir.read_mark(directory) is not None:
         return False
     rundir.write_exit(directory, msgspec.to_builtins(record))

@@ -67,7 +67,7 @@ class Executor:
     def start_runner(self) -> None:
         """Begin to work. Users of runs may pass through the folders, not list them."""
         self._runs.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for folder in (self._runs, self._runs.parent):
+        for folder in (self._runs, self._runs.parent):  # whatever the umask made of them
             folder.chmod(folder.stat().st_mode & 0o777 | 0o011)
         rundir.write_agent(str(self._runs), os.getpid(), tree.born(os.getpid()))
         self._keeper = gevent.spawn(self._keep)
@@ -95,6 +95,7 @@ class Executor:
         """Prepare the directory and ask the runner. Never raises for what a run can cause:
 
         one that cannot be started ends at once, and its exit_of says cause broken and why.
+        (A run id that is no file name is the master's fault, and a ValueError everywhere here.)
         """
         key = (entry.run, entry.attempt)
         try:
@@ -116,7 +117,7 @@ class Executor:
         key = (run, attempt)
         directory = self._directory(key)
         try:
-            os.makedirs(directory, mode=0o711, exist_ok=True)
+            os.makedirs(directory, exist_ok=True)
             made = rundir.make_mark(directory, rundir.VOID)
         except OSError:
             if key in self._asked or key in self._pids or rundir.read_mark(directory):
@@ -246,7 +247,7 @@ class Executor:
         try:
             if self._has_ended(key):
                 self._tell(key)
-        except OSError:
+        except Exception:
             log.exception(f"run {key[0]}.{key[1]} could not be looked at; it is tried again")
 
     def _has_ended(self, key: Key) -> bool:
@@ -301,19 +302,11 @@ class Executor:
         """Once more is safe whatever became of the first time: the mark can be made once."""
         self._asked[key] = _Asked(tries, time.monotonic())
         try:
-            self._send(self._directory(key))
+            self._runner.ask(self._directory(key))
         except OSError as error:
             del self._asked[key]
             self._break(key, f"the host cannot start the agent's runner: {error.strerror}")
         self._hint.set()
-
-    def _send(self, directory: str) -> None:
-        """To a new runner if the first turns out to be dead."""
-        try:
-            self._runner.ask(directory)
-        except (BrokenPipeError, ConnectionResetError):
-            gevent.sleep(0)  # let the link take notice of the death
-            self._runner.ask(directory)
 
     def _on_answer(self, directory: str, pid: int, reason: str) -> None:
         run, _, attempt = os.path.basename(directory).rpartition(".")
@@ -361,12 +354,14 @@ class Executor:
         """Kill a tree whose supervisor is dead: TERM, grace, KILL, until nothing is left."""
         directory = self._directory(key)
         kill_at = time.monotonic() + grace_s
+        pause_s = ORPHAN_TICK_S
         self._signal_orphans(key, signal.SIGTERM)
         while evidence.orphans(directory, key[0]):
             request = rundir.read_stop(directory)
             if time.monotonic() >= kill_at or (request and request[1] < grace_s):
                 self._signal_orphans(key, signal.SIGKILL)
-            gevent.sleep(ORPHAN_TICK_S)
+                pause_s = min(pause_s * 1.2, LOOK_S)  # what is stuck in the kernel may stay long
+            gevent.sleep(pause_s)
         self._hurried.discard(key)
         self._look_soon(key)
 

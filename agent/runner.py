@@ -34,6 +34,7 @@ def main(agent: int) -> None:
         _signal.signal(number, _signal.SIG_IGN)  # only the agent's end is ours, and KILL
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # no zombies: the kernel reaps
     cgroup_home = tree.find_cgroup_home()
+    tree.remove_empty_cgroups(cgroup_home)
     gc.collect()
     gc.freeze()  # what is here now is never looked at again, so the children share it
     gc.disable()

@@ -53,9 +53,15 @@ class RunnerLink:
                 self._start()
 
     def ask(self, directory: str) -> None:
-        """Send one request, to a new runner if the old one is gone; OSError when there is none."""
-        self.start()
-        self._socket.send(os.fsencode(directory))
+        """Send one request, to a new runner if the old one is dead; OSError when there is none."""
+        with self._lock:
+            self.start()
+            try:
+                self._socket.send(os.fsencode(directory))
+            except OSError:
+                self._forget()
+                self.start()
+                self._socket.send(os.fsencode(directory))
 
     def kill(self) -> None:
         """End a runner that does not answer; its supervisors live on."""
@@ -88,17 +94,17 @@ class RunnerLink:
             else:
                 self._on_answer(directory, 0, rest)
         log.warning("the runner is gone; its runs go on, the next start brings a new one")
-        self._forget()
+        with self._lock:
+            if connection is self._socket:  # else the next one has taken its place already
+                self._forget()
         self._on_death()
 
     def _forget(self) -> None:
         """Close our end, which ends the runner, and reap it."""
-        with self._lock:
-            process, self._process = self._process, None
-            if self._socket is not None:
-                self._socket.close()
+        process, self._process = self._process, None
         if process is None:
             return
+        self._socket.close()
         try:
             process.wait(timeout=END_S)
         except subprocess.TimeoutExpired:

@@ -44,11 +44,12 @@ def supervise(directory: str, cgroup_home: str | None) -> None:
         return
     lock = rundir.take_lock(directory)
     wake = _listen_for_signals()
+    spec = rundir.decode_spec(rundir.read_file(f"{directory}/spec") or b"")
     pid = os.getpid()
     if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid)):
         return
     failpoint("mark-made")
-    Supervisor(directory, lock, wake, cgroup_home).run()
+    Supervisor(directory, spec, lock, wake, cgroup_home).run()
 
 
 def _become_subreaper() -> None:
@@ -74,11 +75,18 @@ def _listen_for_signals() -> int:
 class Supervisor:
     """The one run of this process."""
 
-    def __init__(self, directory: str, lock: int, wake: int, cgroup_home: str | None) -> None:
+    def __init__(
+        self,
+        directory: str,
+        spec: rundir.Spec,
+        lock: int,
+        wake: int,
+        cgroup_home: str | None,
+    ) -> None:
         self._directory = directory
+        self._spec = spec
         self._lock = lock
-        self._spec = rundir.decode_spec(rundir.read_file(f"{directory}/spec") or b"")
-        self._capture = capture.Capture(directory, self._spec.head_bytes, self._spec.tail_bytes)
+        self._capture = capture.Capture(directory, spec.head_bytes, spec.tail_bytes)
         self._cgroup = tree.make_cgroup(cgroup_home, os.path.basename(directory))
         self._wake = wake
         self._poll = select.poll()
@@ -329,8 +337,13 @@ class Supervisor:
     def _leave_drainer(self) -> None:
         """Go on reading in a process of its own, so that a service left behind does not die of
         SIGPIPE; our own end tells the agent that the run has ended."""
-        if self._output == -1 or os.fork() != 0:
+        if self._output == -1:
             return
+        try:
+            if os.fork() != 0:
+                return
+        except OSError:
+            pass  # no room for a process: it is this one that stays, and the agent looks in time
         os.set_blocking(self._output, True)
         while os.read(self._output, READ_BYTES):
             pass

@@ -157,11 +157,16 @@ def outside_runs(path: str) -> str:
     """The part of a cgroup path above the first run in it: an agent that a script started."""
     parts = []
     for part in path.strip("/").split("/"):
-        if part.startswith(CGROUP_PREFIX) and part.rpartition(".")[2].isdigit():
+        if _is_of_run(part):
             break
         if part:
             parts.append("/" + part)
     return "".join(parts)
+
+
+def _is_of_run(name: str) -> bool:
+    """Unlike that of a service, which ends in no number."""
+    return name.startswith(CGROUP_PREFIX) and name.rpartition(".")[2].isdigit()
 
 
 def make_cgroup(home: str | None, name: str) -> str | None:
@@ -220,6 +225,13 @@ def remove_cgroup(path: str | None) -> None:
             os.rmdir(directory)
         except OSError:
             return
+
+
+def remove_empty_cgroups(home: str | None) -> None:
+    """Remove what runs have left here; the kernel refuses where something lives."""
+    for name in os.listdir(home) if home else []:
+        if _is_of_run(name):
+            remove_cgroup(f"{home}/{name}")
 
 
 def _cgroup_and_below(path: str | None) -> list[str]:

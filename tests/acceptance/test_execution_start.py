@@ -100,7 +100,7 @@ def test_it_runs_scripts_that_lie_on_a_file_system_mounted_noexec(tmp_path: Path
             assert host.run("#!/usr/bin/perl\nprint 1;")["output"] == b"1"
             assert host.run("echo plain")["output"] == b"plain\n"
     finally:
-        subprocess.run(["umount", mounted], check=True)
+        subprocess.run(["umount", "--lazy", mounted], check=True)
 
 
 # ---- user, folder, environment
