@@ -250,11 +250,15 @@ class _Writer:
         self._clock = clock
 
     def commit(self, batch: list[_Item]) -> None:
-        """All in one transaction; one by one when together they fail."""
-        ordered = sorted(batch, key=lambda item: item.urgency)
-        if len(ordered) > 1 and self._try(ordered) is None:
+        """All in one transaction; one by one when together they fail.
+
+        The batch is left in the order in which it was done, in which the hub shall hear of it:
+        the last it hears of a record is what the store has.
+        """
+        batch.sort(key=lambda item: item.urgency)
+        if len(batch) > 1 and self._try(batch) is None:
             return
-        for item in ordered:
+        for item in batch:
             self._commit_alone(item)
 
     def close(self) -> None:

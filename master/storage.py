@@ -168,7 +168,9 @@ class Storage:
 
     def output(self, run: str, offset: int, limit: int) -> Verb[OutputView]:
         """Bytes of the stored representation, with one line in the gap. Raises NotFound."""
-        return self._database.reading(lambda reader: output.read(reader, views.run_record(reader, run), offset, limit))
+        return self._database.reading(
+            lambda reader: output.read(reader, views.run_record(reader, run), offset, limit)
+        )
 
     # ---- what agents say; each is taken for its own runs only
 

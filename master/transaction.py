@@ -92,6 +92,7 @@ class Tx:
         self._tasks = _Table("tasks", TaskRow)
         self._runs = _Table("runs", RunRow)
         self._open: dict[str, set[str]] = {}  # runs of an agent that are open, or were
+        self._to_claim: set[str] = set()  # agents that are going to claim
         self._claimable: dict[str, list[str]] = {}
         self._replaced: dict[str, RunRow] = {}  # runs read as UNKNOWN: their verdict may change
         self._sweeps: list[Sweep] = []
@@ -141,7 +142,8 @@ class Tx:
         """
         if afresh or agent not in self._claimable:
             self.flush()
-            self._fetch_claimable([agent])
+            self._fetch_claimable([agent] if afresh else {agent, *self._to_claim})
+            self._to_claim = set()
         found = [self.run(id) for id in self._claimable[agent]]
         return [run for run in found if run is not None and run.state is RunState.WAITING]
 
@@ -203,23 +205,23 @@ class Tx:
     # ---- for the writer
 
     def prefetch(self, needs: Iterable[Needs]) -> None:
-        """One statement a table, whatever the number of verbs."""
+        """One statement a table, whatever the number of verbs.
+
+        What may be claimed is read at the first claim, when the results before it are written.
+        """
         runs: set[str] = set()
         agents: set[str] = set()
         open_of: set[str] = set()
-        claimable_by: set[str] = set()
         for need in needs:
             runs.update(need.runs)
             agents.update(need.agents)
             open_of.update(need.open_runs_of)
-            claimable_by.update(need.claimable_by)
+            self._to_claim.update(need.claimable_by)
         self._fetch(self._runs, runs)
         self._fetch(self._agents, agents)
         if open_of:
             self._fetch_open(open_of)
-        if claimable_by:
-            self._fetch_claimable(claimable_by)
-        self._fetch(self._tasks, {run.task for run in self._runs.base.values() if run is not None})
+        self._fetch_tasks()
 
     def keep(self) -> None:
         for id, run in self._runs.own.items():
@@ -284,6 +286,11 @@ class Tx:
         found = self._collect(RunRow, "claimable_runs", agents=to_json(ids), limit=CANDIDATES)
         for run in sorted(self._learn(self._runs, found), key=_claim_order):
             self._claimable[run.agent].append(run.id)
+        self._fetch_tasks()
+
+    def _fetch_tasks(self) -> None:
+        """Of all runs that were read."""
+        self._fetch(self._tasks, {run.task for run in self._runs.base.values() if run is not None})
 
     def _current(self, found: list[RunRow], states: tuple[RunState, ...]) -> list[RunRow]:
         """What was just read, as the verbs of this transaction have left it."""

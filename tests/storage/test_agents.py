@@ -1,0 +1,150 @@
+"""Enrolment, labels, tokens and lists of agents."""
+
+import pytest
+
+from master.changes import Seen
+from tests.storage.cast import make_register
+from wire.errors import Conflict, InvalidValue, NotEnrolled, NotFound, Refused
+from wire.states import RunState, Standing
+
+
+def test_it_enrols_a_new_key_with_a_join_token_and_its_labels(house):
+    token = house.store.make_join_token("agent", "web", labels={"role": "web"}).wait()
+    enrolled = house.store.enrol("key", make_register(id="a" * 32, token=token.secret)).wait()
+    assert enrolled.created
+    assert enrolled.agent.labels == {"role": "web"}
+    assert [agent.id for agent in house.store.all_agents().wait()] == ["a" * 32]
+
+
+@pytest.mark.parametrize("token", [None, "wrong", ""])
+def test_it_refuses_a_new_key_without_a_good_join_token(house, token):
+    with pytest.raises(NotEnrolled):
+        house.store.enrol("key", make_register(token=token)).wait()
+    assert house.store.all_agents().wait() == []
+
+
+def test_it_uses_a_join_token_only_as_often_as_it_says(house):
+    token = house.store.make_join_token("agent", "one", uses=1).wait().secret
+    house.store.enrol("key", make_register(token=token)).wait()
+    with pytest.raises(NotEnrolled):
+        house.store.enrol("other", make_register(token=token)).wait()
+
+
+def test_it_spends_no_use_of_a_token_on_a_refused_enrolment(house):
+    token = house.store.make_join_token("agent", "one", uses=1).wait().secret
+    (taken,) = house.enrol("web01")
+    with pytest.raises(Conflict):
+        house.store.enrol("other", make_register(id=taken, token=token)).wait()
+    assert house.store.enrol("third", make_register(token=token)).wait().created
+
+
+def test_it_takes_what_a_known_agent_says_of_itself(house):
+    (agent,) = house.enrol("web01")
+    again = make_register(id=agent, hostname="web99", slots=9)
+    enrolled = house.store.enrol("key of web01", again).wait()
+    assert not enrolled.created
+    assert house.store.agent(agent).wait().hostname == "web99"
+
+
+def test_it_refuses_a_key_that_comes_with_another_id(house):
+    house.enrol("web01")
+    with pytest.raises(Conflict):
+        house.store.enrol("key of web01", make_register(token=house.join_token)).wait()
+
+
+def test_it_quarantines_a_key_that_two_machines_use(house):
+    (agent,) = house.enrol("web01")
+    house.submit([agent])
+    copy = make_register(id=agent, machine="another")
+    enrolled = house.store.enrol("key of web01", copy).wait()
+    assert enrolled.agent.standing is Standing.QUARANTINED
+    assert [run.state for run in enrolled.changed.runs] == [RunState.SKIPPED]
+    with pytest.raises(Refused):
+        house.store.enrol("key of web01", copy).wait()
+
+
+def test_it_gives_a_revoked_agent_no_work_and_ends_its_runs(house):
+    (agent,) = house.enrol("web01")
+    task = house.submit([agent, agent])
+    running = house.run_one(agent)
+    changed = house.store.bury_agent(agent, Standing.REVOKED, "revoked by alice").wait()
+    assert changed.ended == (task.id,)
+    assert house.run(running.id).state is RunState.UNKNOWN
+    assert sorted(house.states(task.id)) == ["SKIPPED", "UNKNOWN"]
+    answer = house.poll(agent, hw=1)
+    assert (answer.standing, answer.grants) == (Standing.REVOKED, [])
+
+
+def test_it_sets_labels_of_many_agents_or_of_none(house):
+    web, db = house.enrol("web01", "db1")
+    house.store.set_labels({web: {"role": "web", "env": "prod"}, db: {"role": "db"}}).wait()
+    with pytest.raises(NotFound) as refused:
+        house.store.set_labels({web: {"role": "x"}, "nobody": {"role": "y"}}).wait()
+    assert refused.value.details == {"unknown": ["nobody"]}
+    house.store.set_labels({web: {"env": None}}).wait()
+    assert house.store.agent(web).wait().labels == {"role": "web"}
+
+
+def test_it_writes_down_when_agents_were_seen_and_never_goes_back(house):
+    (agent,) = house.enrol("web01")
+    house.store.touch({agent: Seen(house.clock.now + 10, "web01", ["10.9.9.9"])}).wait()
+    house.store.touch({agent: Seen(house.clock.now + 5, "web01", ["10.0.0.1"])}).wait()
+    (record,) = house.store.all_agents().wait()
+    assert (record.last_seen, record.ip) == (house.clock.now + 10, ["10.9.9.9"])
+
+
+def test_it_lists_agents_by_hostname_in_pages_that_meet(house):
+    names = [f"web{number:02}" for number in range(7)]
+    house.enrol(*reversed(names))
+    found, cursor = [], None
+    while True:
+        page = house.store.agents(3, cursor).wait()
+        found += [view.hostname for view in page.items]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert found == names
+
+
+def test_it_refuses_a_cursor_that_no_list_has_answered(house):
+    for cursor in ("nonsense", "äöü", "WzFd"):
+        with pytest.raises(InvalidValue):
+            house.store.agents(3, cursor).wait()
+
+
+def test_it_counts_the_runs_that_an_agent_is_busy_with(house):
+    (agent,) = house.enrol("web01")
+    house.submit([agent, agent])
+    house.run_one(agent)
+    assert house.store.agent(agent).wait().busy == 1
+
+
+def test_it_keeps_only_the_hash_of_a_token(house):
+    made = house.store.make_token("operator", "alice").wait()
+    credential = house.store.token_role(made.secret).wait()
+    assert (credential.role, credential.label) == ("operator", "alice")
+    assert made.secret not in str(house.sql("SELECT * FROM tokens"))
+    house.store.revoke_token(made.id).wait()
+    assert house.store.token_role(made.secret).wait() is None
+    assert house.store.token_role(house.join_token).wait() is None
+
+
+def test_it_enrols_a_web_server_with_a_token_for_one(house):
+    token = house.store.make_join_token("web", "web", uses=1).wait().secret
+    house.store.add_peer("web key", token).wait()
+    house.store.add_peer("web key", token).wait()
+    with pytest.raises(NotEnrolled):
+        house.store.add_peer("other key", token).wait()
+    with pytest.raises(NotEnrolled):
+        house.store.add_peer("third key", house.join_token).wait()
+    assert house.store.web_keys().wait() == ["web key"]
+
+
+def test_it_lets_no_key_be_both_agent_and_web_server(house):
+    house.enrol("web01")
+    token = house.store.make_join_token("web", "web").wait().secret
+    with pytest.raises(Conflict):
+        house.store.add_peer("key of web01", token).wait()
+    house.store.add_peer("web key", token).wait()
+    with pytest.raises(Conflict):
+        house.store.enrol("web key", make_register(token=house.join_token)).wait()

@@ -1,0 +1,110 @@
+"""The schema is the sum of its migrations, and every query has its index."""
+
+import re
+import sqlite3
+import stat
+
+import pytest
+
+from master import rows
+from master.engine import connect, migrate, migrations, statements
+from master.rows import COLUMN_OF, ROWS, load_queries
+
+# Queries that walk a whole table, with the reason why that is right.
+WALKS = {
+    "all_agents": "the start of the master takes all",
+    "tokens": "a page for admins; there are few",
+    "web_keys": "the start of the master takes all; there are few",
+    "unacknowledged_late_runs": "a partial index of the few agents that are behind",
+    "silent_runs": "a partial index of the tasks that run something now",
+}
+
+
+@pytest.fixture
+def connection(tmp_path):
+    connection = connect(tmp_path / "store.sqlite")
+    migrate(connection)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("name", sorted(load_queries()))
+def test_it_has_an_index_for_every_query(connection, name):
+    sql = load_queries()[name]
+    values = dict.fromkeys(re.findall(r":(\w+)", sql))
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    scans = [step for step in plan if re.match(r"SCAN (?!j |json_each)", step)]
+    if _inserts(sql):
+        # Of an insert the plan also lists checks of foreign keys that only a deferred one would do.
+        scans = []
+    if name in WALKS:
+        assert all("USING" in step or len(plan) <= 2 for step in scans)
+    else:
+        windows = [step for step in scans if re.match(r"SCAN [atr]$", step) and "LIMIT" in sql]
+        assert scans == windows, plan
+    if "ORDER BY" in sql and name != "tokens":
+        assert not [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step], plan
+
+
+def _inserts(sql):
+    return sql.startswith("INSERT")
+
+
+@pytest.mark.parametrize("table", sorted(ROWS))
+def test_it_has_a_column_for_every_field_and_no_other(connection, table):
+    columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    fields = {COLUMN_OF.get(name, name) for name in ROWS[table].__struct_fields__}
+    assert columns == fields
+
+
+def test_it_checks_foreign_keys_by_an_index(connection):
+    """Each column that refers to a table begins an index, so that deleting what it refers to
+    needs no scan."""
+    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
+        for key in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall():
+            if (table, key[3]) in (("tasks", "script"), ("runs", "agent")):
+                continue  # scripts and agents are never deleted
+            firsts = {
+                connection.execute(f"PRAGMA index_info({index[1]})").fetchone()[2]
+                for index in connection.execute(f"PRAGMA index_list({table})").fetchall()
+            }
+            assert key[3] in firsts, (table, key[3])
+
+
+def test_it_syncs_every_commit_and_lets_readers_read_beside_the_writer(connection):
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_it_makes_private_files(tmp_path, connection):
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_it_applies_each_migration_once(connection):
+    before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
+    assert migrate(connection) == len(list(migrations()))
+    assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
+
+
+def test_it_leaves_nothing_of_a_migration_that_fails(tmp_path, monkeypatch):
+    steps = [*migrations(), (99, "CREATE TABLE half (id TEXT); CREATE TABLE agents (id TEXT);")]
+    monkeypatch.setattr("master.engine.migrations", lambda: iter(steps))
+    connection = connect(tmp_path / "store.sqlite")
+    with pytest.raises(sqlite3.OperationalError, match="agents"):
+        migrate(connection)
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+    assert "agents" in tables
+    assert "half" not in tables
+    connection.close()
+
+
+def test_it_writes_every_migration_so_that_it_can_be_split_at_semicolons():
+    for _, sql in migrations():
+        assert all(sqlite3.complete_statement(f"{one};") for one in statements(sql))
+
+
+def test_it_updates_only_fields_that_there_are():
+    for table, names in rows.CHANGES.items():
+        assert set(names) < set(ROWS[table].__struct_fields__)
