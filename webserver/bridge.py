@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 import gevent
 import gevent.event
+import gevent.pool
 import msgspec
 from msgspec import Struct
 
@@ -24,11 +25,7 @@ from utils import VERSION
 from wire.errors import (
     Busy,
     Internal,
-    NotEnrolled,
-    ProtocolMismatch,
     Refusal,
-    Refused,
-    RegisterAgain,
     Unavailable,
 )
 from wire.messages import PROTOCOL, Envelope, RegisterWeb, WebRegistered
@@ -42,9 +39,8 @@ MOST_PARKED = 1_000  # of those: calls that wait at the master and must leave ro
 PROBE_S = 5.0
 AWAY_PROBE_S = 1.0
 AWAY_LIMIT_S = 2.0  # while the master is known to be away nobody waits the whole time limit
+STOP_S = 0.5
 SLACK_S = 1.0  # beyond the call's own limit, for the case that the thread itself hangs
-
-_OURS = (NotEnrolled, Refused, RegisterAgain, ProtocolMismatch)
 
 
 class Link(Protocol):
@@ -93,6 +89,8 @@ class Bridge:
         self._ready = threading.Event()
         self._wake: Any = None  # the hub's async watcher, once the thread runs
         self._stopping = False
+        self._serving = gevent.pool.Group()
+        self._registered = gevent.event.Event()  # the master knows our key
 
     @property
     def away(self) -> bool:
@@ -104,7 +102,9 @@ class Bridge:
         await asyncio.to_thread(self._ready.wait)
 
     async def close(self) -> None:
-        """Calls that are still out are answered Unavailable."""
+        """Calls that are still out are answered Unavailable. Closing again does nothing."""
+        if self._stopping:
+            return
         self._stopping = True
         self._wake.send()
         await asyncio.to_thread(self._thread.join, 3.0)
@@ -169,20 +169,33 @@ class Bridge:
         self._ready.set()
         stopped.wait()
         prober.kill()
+        link.close()  # ends the calls that are out
+        self._serving.join(timeout=STOP_S)
+        self._serving.kill(timeout=STOP_S)
         self._refuse_queued()
-        link.close()
         self._wake.close()
         hub.destroy(destroy_loop=True)
 
     def _look(self, stopped: gevent.event.Event) -> None:
         """Runs in the hub, so it only starts greenlets."""
         while self._queue:
-            gevent.spawn(self._serve, self._queue.popleft())
+            self._serving.spawn(self._serve, self._queue.popleft())
         if self._stopping:
             stopped.set()
 
     def _serve(self, call: _Call) -> None:
-        self._answer(call, self._outcome(call.method, call.payload, call.reply_type, call.limit_s))
+        self._answer(call, self._served(call))
+
+    def _served(self, call: _Call) -> object:
+        """Waits until the master has taken us in: before, it would refuse us, not the caller."""
+        started = time.monotonic()
+        try:
+            if not self._registered.wait(call.limit_s):
+                return Unavailable(f"the master cannot be asked now: {self._trouble}")
+            left_s = max(0.0, call.limit_s - (time.monotonic() - started))
+            return self._outcome(call.method, call.payload, call.reply_type, left_s)
+        except gevent.GreenletExit:  # it was still out when the program stopped
+            return Unavailable("the web server is stopping")
 
     def _refuse_queued(self) -> None:
         while self._queue:
@@ -203,9 +216,6 @@ class Bridge:
         except Unavailable as refusal:
             self._note(refusal.message)
             return refusal
-        except _OURS as refusal:  # it is us whom the master does not take, not the caller
-            self._note(f"it refuses this web server: {refusal.message}")
-            return Unavailable(f"the master refuses this web server: {refusal.message}")
         except Refusal as refusal:
             self._note(None)
             return refusal
@@ -220,7 +230,7 @@ class Bridge:
 
     def _note(self, trouble: str | None) -> None:
         """Remember whether the master is there, and log when that changes."""
-        if trouble is not None and trouble != self._trouble:
+        if trouble is not None and self._trouble is None:
             log.warning(f"the master is away: {trouble}; trying again every {AWAY_PROBE_S:g} s")
         if trouble is None and self._trouble is not None:
             log.info("the master answers")
@@ -229,11 +239,30 @@ class Bridge:
     def _probe(self) -> None:
         """Register at the start and again and again: so /healthz knows without asking."""
         while True:
-            started = time.monotonic()
-            request = RegisterWeb(VERSION, PROTOCOL, self._join_token)
-            envelope = Envelope("register_web", msgspec.to_builtins(request))
-            outcome = self._outcome("sendmsg", envelope, WebRegistered, AWAY_LIMIT_S)
-            if isinstance(outcome, WebRegistered):
-                self._join_token = None  # the master knows the key now
-            pause_s = AWAY_PROBE_S if self.away else PROBE_S
-            gevent.sleep(max(0.1, pause_s - (time.monotonic() - started)))
+            try:
+                self._register()
+            except Exception:
+                log.exception("the probe of the master broke; trying again")
+            gevent.sleep(AWAY_PROBE_S if self.away else PROBE_S)
+
+    def _register(self) -> None:
+        request = RegisterWeb(VERSION, PROTOCOL, self._join_token)
+        envelope = Envelope("register_web", msgspec.to_builtins(request))
+        try:
+            self._link.call("sendmsg", envelope, WebRegistered, AWAY_LIMIT_S)
+        except Unavailable as refusal:
+            self._note(refusal.message)
+        except Refusal as refusal:
+            self._refused(refusal)
+        else:
+            self._join_token = None  # the master knows the key now
+            self._registered.set()
+            self._note(None)
+
+    def _refused(self, refusal: Refusal) -> None:
+        """The master is there, and does not take us: not enrolled, or another protocol."""
+        words = f"the master refuses this web server: {refusal.message}"
+        if words != self._trouble:
+            log.error(f"{words}; trying again every {AWAY_PROBE_S:g} s")
+        self._registered.clear()
+        self._trouble = words

@@ -96,7 +96,7 @@ class Hub:
     def __init__(self, master: Master, most_streams: int = MOST_STREAMS):
         self._master = master
         self._most_streams = most_streams
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, None] = {}  # the oldest first: its token asks
         self._position: str | None = None  # up to where the poll has read; None: it does not run
         self._poller: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
@@ -109,13 +109,13 @@ class Hub:
             if self._position is None:
                 self._position = (await self.changes(caller, None, 0.0)).next
             stream = Stream(task, caller, self._position, cut)
-            self._streams.add(stream)
+            self._streams[stream] = None
             if self._poller is None:
                 self._poller = asyncio.create_task(self._poll())
         return stream
 
     def close(self, stream: Stream) -> None:
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
         stream.end()
 
     async def stop(self) -> None:

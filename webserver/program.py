@@ -12,7 +12,7 @@ from webserver.application import make_app
 from webserver.bridge import Bridge, Link
 from webserver.enrolment import Enrolment, enrol
 from webserver.settings import Settings
-from wire.client import Client
+from wire.client import Client, Trouble
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,15 @@ def make_bridge(settings: Settings, enrolment: Enrolment) -> Bridge:
             enrolment.address.key,
             enrolment.keys,
             timeout_s=settings.master_timeout,
+            on_trouble=_log_trouble,
         )
 
     return Bridge(connect, join_token=enrolment.token, timeout_s=settings.master_timeout)
+
+
+def _log_trouble(trouble: Trouble, words: str) -> None:
+    level = logging.INFO if trouble is Trouble.RECOVERED else logging.WARNING
+    log.log(level, f"{words} ({trouble})")
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:

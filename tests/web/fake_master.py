@@ -1,0 +1,157 @@
+"""A master small enough to read: it knows who may call, records calls, answers as it is told."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from wire.errors import Forbidden, NotFound, Refusal, Unauthenticated
+from wire.messages import (
+    AgentView,
+    EventsAnswer,
+    Page,
+    RunView,
+    TaskView,
+    WhoAmI,
+)
+
+T = TypeVar("T")
+
+ALICE = "alice-admin-token"  # admin
+OTTO = "otto-operator-token"  # operator
+BOB = "bob-viewer-token"  # viewer
+
+PEOPLE = {
+    ALICE: WhoAmI("alice", "admin"),
+    OTTO: WhoAmI("otto", "operator"),
+    BOB: WhoAmI("bob", "viewer"),
+}
+
+WEB01 = "0123456789abcdef0123456789abcdef"
+DB1 = "fedcba9876543210fedcba9876543210"
+TASK = "t0123456789abcdef"
+RUN = "r0123456789abcdef"
+NOW = "2026-11-21T08:50:00.123Z"
+
+OPERATORS_ONLY = {"add_task", "cancel_task", "cancel_run"}
+ADMINS_ONLY = {"set_labels", "release_handouts"}
+
+
+def make_agent(id: str = WEB01, hostname: str = "web01", **changes: Any) -> AgentView:
+    values: dict[str, Any] = {
+        "id": id,
+        "hostname": hostname,
+        "ip": ["10.0.0.1"],
+        "labels": {"env": "prod"},
+        "facts": {"os": "linux"},
+        "state": "online",
+        "standing": "enrolled",
+        "busy": 0,
+        "slots": 4,
+        "last_seen": NOW,
+        "version": "0.1.0",
+    }
+    return AgentView(**(values | changes))
+
+
+def make_task(id: str = TASK, **changes: Any) -> TaskView:
+    values: dict[str, Any] = {
+        "id": id,
+        "name": "say hello",
+        "state": "RUNNING",
+        "reason": "",
+        "created_by": "alice",
+        "created_at": NOW,
+        "started_at": NOW,
+        "ended_at": None,
+        "total": 1,
+        "counts": {"RUNNING": 1},
+        "settings": {"parallel": 1, "timeout": 3600.0},
+        "script_base64": "ZWNobyBoZWxsbwo=",
+    }
+    return TaskView(**(values | changes))
+
+
+def make_run(id: str = RUN, **changes: Any) -> RunView:
+    values: dict[str, Any] = {
+        "id": id,
+        "task": TASK,
+        "agent": WEB01,
+        "hostname": "web01",
+        "attempt": 1,
+        "state": "SUCCEED",
+        "reason": "",
+        "code": 0,
+        "created_at": NOW,
+        "started_at": NOW,
+        "ended_at": NOW,
+        "output_bytes": 0,
+        "output_stored": 0,
+        "output_sha256": None,
+        "output_gap": None,
+        "killed": False,
+        "survivors": [],
+        "left_running": 0,
+    }
+    return RunView(**(values | changes))
+
+
+class FakeMaster:
+    """Answers are set by method: a value, a Refusal, or a function of the payload."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.people = dict(PEOPLE)
+        self.calls: list[tuple[str, Any]] = []
+        self.timeouts: list[tuple[str, float | None]] = []
+        self.answers: dict[str, Any] = {
+            "get_agents": Page([make_agent(), make_agent(DB1, "db1")]),
+            "get_tasks": Page([make_task()]),
+            "get_task": self._task,
+            "get_runs": Page([make_run()]),
+            "get_run": make_run(),
+            "changes": EventsAnswer("m-1", []),
+        }
+
+    def answer(self, method: str, answer: object) -> None:
+        self.answers[method] = answer
+
+    def asked(self, method: str) -> list[Any]:
+        """The payloads of all calls of a method."""
+        return [payload for name, payload in self.calls if name == method]
+
+    async def call(
+        self, method: str, payload: Struct, reply_type: type[T], timeout_s: float | None = None
+    ) -> T:
+        self.calls.append((method, payload))
+        self.timeouts.append((method, timeout_s))
+        who = self._judge(method, payload)
+        answer: Any = who if method == "whoami" else await self._answer(method, payload)
+        return msgspec.convert(msgspec.to_builtins(answer, builtin_types=(bytes,)), reply_type)
+
+    def _judge(self, method: str, payload: Any) -> WhoAmI:
+        if isinstance(self.answers.get("whoami"), Refusal):
+            raise self.answers["whoami"]
+        who = self.people.get(payload.auth.token)
+        if who is None:
+            raise Unauthenticated("no valid token")
+        if method in ADMINS_ONLY and who.role != "admin":
+            raise Forbidden(f"{method} is for admins")
+        if method in OPERATORS_ONLY and who.role == "viewer":
+            raise Forbidden(f"{method} is for operators")
+        return who
+
+    async def _answer(self, method: str, payload: Any) -> Any:
+        answer = self.answers[method]
+        if isinstance(answer, Callable):  # type: ignore[arg-type]
+            answer = answer(payload)
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _task(self, payload: Any) -> TaskView | Refusal:
+        return make_task() if payload.id == TASK else NotFound(f"there is no task {payload.id}")
