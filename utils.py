@@ -4,7 +4,6 @@ Kept light, and free of gevent: an agent imports it on every host, and the web, 
 process is not patched, imports it too.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import errno
@@ -19,7 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 VERSION = "0.1.0"
 
@@ -96,7 +95,7 @@ def setting(
     only: str | None = None,
     check: Callable[[T], str | None] | None = None,
 ) -> T:
-    """One field of a settings dataclass, of type str, int, float, bool or Path, or any with None.
+    """One field of a settings dataclass, of type str, int, float or Path, or one of them or None.
 
     Field `state_dir` becomes `--state-dir`, `MSCHEDULE_STATE_DIR` and the TOML key `state_dir`.
     `secret`: on the command line only `-` is taken, and read from stdin; the value is never
@@ -118,23 +117,33 @@ def load_settings(
 ) -> S:
     """The settings of `program`, from argv > environment > TOML file (`--config`) > default.
 
-    argv is sys.argv[1:] and environ os.environ if None. Exits 2 on a bad value, with a line
-    that names it and says what would be right.
+    argv is sys.argv[1:] and environ os.environ if None. Exits 0 after `--help` and `--version`,
+    and 2 on a bad value, with a line that names it and says what would be right.
     """
     argv = sys.argv[1:] if argv is None else argv
     environ = os.environ if environ is None else environ
     options = _options(cls)
-    parser = _parser(cls, program, options)
-    given = vars(parser.parse_args(argv))
+    if "--help" in argv or "-h" in argv:
+        _leave(0, _help(cls, program, options))
+    if "--version" in argv:
+        _leave(0, f"{program} {VERSION}\n")
     try:
-        path = given["config"] or environ.get("MSCHEDULE_CONFIG")
+        given = _read_argv(argv, options)
+        path = given.get("config") or environ.get("MSCHEDULE_CONFIG")
         table = _read_table(path, options) if path else {}
         return cls(**_layered(options, given, environ, table))
     except _BadSetting as bad:
-        parser.exit(2, f"{program}: {bad}\n")
+        _leave(2, f"{program}: {bad}\n")
+
+
+def _leave(code: int, text: str) -> NoReturn:
+    print(text, end="", file=sys.stderr if code else sys.stdout)
+    raise SystemExit(code)
 
 
 class _BadSetting(Exception):
+    """One line: which setting, which value, from where, and what would be right."""
+
     def __init__(self, name: str, value: object, source: str, right: str):
         super().__init__(f"{name} = {value!r} (from {source}): {right}")
 
@@ -145,7 +154,6 @@ class _Option:
 
     name: str
     kind: type
-    optional: bool
     default: Any
     rule: _Rule
 
@@ -160,65 +168,48 @@ class _Option:
 
 def _options(cls: type[Any]) -> list[_Option]:
     hints = typing.get_type_hints(cls)
-    options = []
-    for field in dataclasses.fields(cls):
-        kinds = [kind for kind in _alternatives(hints[field.name]) if kind is not types.NoneType]
-        optional = len(kinds) < len(_alternatives(hints[field.name]))
-        options.append(
-            _Option(field.name, kinds[0], optional, field.default, field.metadata["rule"])
-        )
-    return options
+    return [
+        _Option(field.name, _kind(hints[field.name]), field.default, field.metadata["rule"])
+        for field in dataclasses.fields(cls)
+    ]
 
 
-def _alternatives(hint: Any) -> tuple[type, ...]:
-    return typing.get_args(hint) if typing.get_origin(hint) is types.UnionType else (hint,)
+def _kind(hint: Any) -> type:
+    """The type itself, also of `type | None`."""
+    kinds: tuple[type, ...] = typing.get_args(hint) or (hint,)
+    return next(kind for kind in kinds if kind is not types.NoneType)
 
 
-def _parser(cls: type[Any], program: str, options: list[_Option]) -> argparse.ArgumentParser:
-    hidden = [option for option in options if option.rule.only == "environment"]
-    notes = [f"{option.variable}: {option.rule.help}" for option in hidden]
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=(cls.__doc__ or "").strip().splitlines()[0],
-        epilog="In the environment only: " + "; ".join(notes) if notes else None,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"{program} {VERSION}")
-    parser.add_argument(
-        "--config", metavar="FILE", help="TOML file with settings by name (MSCHEDULE_CONFIG)"
-    )
-    for option in options:
-        if option.rule.only != "environment":
-            _add_flag(parser, option)
-    return parser
+def _read_argv(argv: Sequence[str], options: list[_Option]) -> dict[str, str]:
+    """The texts given as `--name value` or `--name=value`; the last one counts.
 
-
-def _add_flag(parser: argparse.ArgumentParser, option: _Option) -> None:
-    help = option.rule.help.replace("%", "%%") + f" ({_origin(option)})".replace("%", "%%")
-    if option.kind is bool:
-        parser.add_argument(
-            option.flag, help=help, action=argparse.BooleanOptionalAction, default=None
-        )
-    else:
-        metavar = option.rule.metavar or "|".join(option.rule.choices) or option.kind.__name__
-        parser.add_argument(option.flag, help=help, metavar=metavar, default=None)
-
-
-def _origin(option: _Option) -> str:
-    names = [] if option.rule.only == "argv" else [option.variable]
-    shown = "none" if option.default is None else str(option.default)
-    return ", ".join([*names, f"default {shown}"])
+    Not argparse: every agent would keep it in memory for a few flags.
+    """
+    names = {option.flag: option.name for option in options if option.rule.only != "environment"}
+    names["--config"] = "config"
+    given: dict[str, str] = {}
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag not in names:
+            raise _BadSetting(
+                "argument", word, "the command line", "must be one of those of --help"
+            )
+        if not equals and (following := next(words, None)) is None:
+            raise _BadSetting(names[flag], "", flag, "a value must follow")
+        given[names[flag]] = value if equals else following or ""
+    return given
 
 
 def _layered(
     options: list[_Option],
-    given: Mapping[str, Any],
+    given: Mapping[str, str],
     environ: Mapping[str, str],
     table: Mapping[str, Any],
 ) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for option in options:
-        if given.get(option.name) is not None:
+        if option.name in given:
             values[option.name] = _from_argv(option, given[option.name])
         elif option.rule.only != "argv" and environ.get(option.variable):
             values[option.name] = _parsed(option, environ[option.variable], option.variable)
@@ -227,12 +218,10 @@ def _layered(
     return values
 
 
-def _from_argv(option: _Option, value: str | bool) -> Any:
-    if isinstance(value, bool):
-        return value
+def _from_argv(option: _Option, text: str) -> Any:
     if not option.rule.secret:
-        return _parsed(option, value, option.flag)
-    if value != "-":
+        return _parsed(option, text, option.flag)
+    if text != "-":
         raise _BadSetting(
             option.name,
             "…",
@@ -245,47 +234,40 @@ def _from_argv(option: _Option, value: str | bool) -> Any:
 
 def _from_table(option: _Option, value: object) -> Any:
     """A TOML value has a type of its own, which must fit; 5 is taken for 5.0."""
-    wanted: type | tuple[type, ...] = str if option.kind is Path else option.kind
-    if wanted is float:
-        wanted = (int, float)
-    fits = isinstance(value, wanted) and isinstance(value, bool) == (option.kind is bool)
-    if not fits:
+    wanted = {Path: str, float: (int, float)}.get(option.kind, option.kind)
+    if isinstance(value, bool) or not isinstance(value, wanted):
         raise _BadSetting(option.name, _shown(option, value), "the TOML file", _right(option))
     return _parsed(option, str(value), "the TOML file")
 
 
-_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-
 def _parsed(option: _Option, text: str, source: str) -> Any:
     try:
-        value = _WORDS[text.lower()] if option.kind is bool else option.kind(text)
-    except (ValueError, KeyError):
+        value = option.kind(text)
+    except ValueError:
         raise _BadSetting(option.name, _shown(option, text), source, _right(option)) from None
-    rule = option.rule
-    below = rule.minimum is not None and not value >= rule.minimum
-    above = rule.maximum is not None and not value <= rule.maximum
-    infinite = isinstance(value, float) and not math.isfinite(value)
-    wrong_word = bool(rule.choices) and value not in rule.choices
-    if below or above or infinite or wrong_word or text == "":
-        raise _BadSetting(option.name, _shown(option, text), source, _right(option))
-    right = rule.check(value) if rule.check else None
+    right = _right(option) if text == "" or not _fits(option.rule, value) else None
+    if right is None and option.rule.check is not None:
+        right = option.rule.check(value)
     if right is not None:
         raise _BadSetting(option.name, _shown(option, text), source, right)
     return value
+
+
+def _fits(rule: _Rule, value: Any) -> bool:
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    if rule.minimum is not None and value < rule.minimum:
+        return False
+    if rule.maximum is not None and value > rule.maximum:
+        return False
+    return not rule.choices or value in rule.choices
 
 
 def _shown(option: _Option, value: object) -> object:
     return "…" if option.rule.secret else value
 
 
-_NOUNS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text that is not empty",
-    Path: "a path",
-}
+_NOUNS = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 def _right(option: _Option) -> str:
@@ -297,7 +279,7 @@ def _right(option: _Option) -> str:
         return f"{noun} from {rule.minimum:g} to {rule.maximum:g}"
     if rule.minimum is not None:
         return f"{noun}, at least {rule.minimum:g}"
-    return noun
+    return f"{noun} that is not empty" if option.kind in (str, Path) else noun
 
 
 def _read_table(path: str, options: list[_Option]) -> dict[str, Any]:
@@ -307,19 +289,37 @@ def _read_table(path: str, options: list[_Option]) -> dict[str, Any]:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _BadSetting(
-            "config",
-            path,
-            "--config or MSCHEDULE_CONFIG",
-            f"must be a readable TOML file: {reason}",
-        ) from None
+        right = f"must be a readable TOML file: {reason}"
+        raise _BadSetting("config", path, "--config or MSCHEDULE_CONFIG", right) from None
     known = [option.name for option in options if option.rule.only is None]
     for name, value in table.items():
         if name not in known:
-            raise _BadSetting(
-                name, value, path, "there is no such setting; known: " + ", ".join(known)
-            )
+            right = "there is no such setting; known: " + ", ".join(known)
+            raise _BadSetting(name, value, path, right)
     return table
+
+
+def _help(cls: type[Any], program: str, options: list[_Option]) -> str:
+    entries = [
+        ("--help, --version", "show this, or the version, and leave"),
+        ("--config file", "TOML file with settings by name (MSCHEDULE_CONFIG)"),
+    ]
+    for option in options:
+        if option.rule.only == "environment":
+            head = option.variable
+        else:
+            rule = option.rule
+            head = f"{option.flag} {rule.metavar or '|'.join(rule.choices) or option.kind.__name__}"
+        entries.append((head, f"{option.rule.help} ({_origin(option)})"))
+    about = (cls.__doc__ or "").strip().splitlines()[0]
+    listed = "".join(f"  {head}\n      {text}\n" for head, text in entries)
+    return f"{program} [--flag value | --flag=value]…\n\n{about}\n\n{listed}"
+
+
+def _origin(option: _Option) -> str:
+    shown = "none" if option.default is None else str(option.default)
+    has_variable = option.rule.only is None
+    return f"{option.variable}, default {shown}" if has_variable else f"default {shown}"
 
 
 # ---- starting a program

@@ -406,8 +406,16 @@ class Fleet:
 
 
 def _clean_environ() -> dict[str, str]:
-    """Ours without settings of mschedule, so that no test depends on the shell it runs in."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("MSCHEDULE_")}
+    """Ours without what would make the programs differ from installed ones.
+
+    No setting of mschedule from the shell; and compiled files are written and used, since a
+    process that compiles its modules itself is slower and larger.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MSCHEDULE_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
 
 
 @contextlib.contextmanager
