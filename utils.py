@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import logging
 import math
 import os
@@ -104,6 +105,24 @@ def setting(
     """
     rule = _Rule(help, metavar, choices, minimum, maximum, secret, only, check)
     return dataclasses.field(default=default, metadata={"rule": rule})
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def secret_or_file(secret: str | None, file: Path | None) -> str | None:
+    """A secret, or else what a file holds; None if neither is there.
+
+    A missing file is no error: a join string is needed once, and may be removed afterwards.
+    """
+    if secret is not None or file is None:
+        return secret
+    try:
+        return file.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{file} cannot be read: {error}") from None
 
 
 S = TypeVar("S")
@@ -411,7 +430,12 @@ def iso(ts: float | None) -> str | None:
     if ts is None:
         return None
     whole_s, milliseconds = divmod(round(ts * 1000), 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole_s)) + f".{milliseconds:03}Z"
+    return f"{_to_the_second(whole_s)}.{milliseconds:03}Z"
+
+
+@functools.lru_cache(maxsize=4096)  # the times of a long list fall into few seconds
+def _to_the_second(whole_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole_s))
 
 
 # ---- failpoints
