@@ -251,9 +251,12 @@ def _from_argv(option: _Option, text: str) -> Any:
     return _parsed(option, sys.stdin.readline().strip(), "stdin")
 
 
+_TOML_TYPES: dict[type, tuple[type, ...]] = {Path: (str,), float: (int, float)}
+
+
 def _from_table(option: _Option, value: object) -> Any:
     """A TOML value has a type of its own, which must fit; 5 is taken for 5.0."""
-    wanted = {Path: str, float: (int, float)}.get(option.kind, option.kind)
+    wanted = _TOML_TYPES.get(option.kind, (option.kind,))
     if isinstance(value, bool) or not isinstance(value, wanted):
         raise _BadSetting(option.name, _shown(option, value), "the TOML file", _right(option))
     return _parsed(option, str(value), "the TOML file")

@@ -4,9 +4,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils import setting
-
-LEVELS = ("debug", "info", "warning", "error")
+from utils import LOG_LEVELS, secret_or_file, setting
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Settings:
         None, "hostname to report, if not the one of this machine", metavar="name"
     )
     slots: int = setting(4, "how many runs are executed at once", minimum=1, maximum=1024)
-    log_level: str = setting("info", "least severity that is logged", choices=LEVELS)
+    log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)
     machine_id_file: Path = setting(
         Path("/etc/machine-id"), "file that names this machine", only="environment"
     )
@@ -40,13 +38,5 @@ class Settings:
         return self.hostname or socket.gethostname()
 
     def join_string(self) -> str | None:
-        """The join string, if one was given.
-
-        A missing file is no error here: it is needed once, and may be removed afterwards.
-        """
-        if self.join is not None or self.join_file is None:
-            return self.join
-        try:
-            return self.join_file.read_text(encoding="ascii").strip() or None
-        except FileNotFoundError:
-            return None
+        """The join string, if one was given and is still there."""
+        return secret_or_file(self.join, self.join_file)

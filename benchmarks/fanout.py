@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             once_s(api, ids)
         with meter.measured():
             taken_s = [once_s(api, ids) for _ in range(chosen.rounds)]
-        memory = [agent_bytes(fleet, name) / 1e6 for name in names]
+        memory = [agent_bytes(fleet, name) / (1 << 20) for name in names]
     found: dict[str, Value] = {
         "agents": len(names),
         "rounds": len(taken_s),

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils import setting
-
-LEVELS = ("debug", "info", "warning", "error")
+from utils import LOG_LEVELS, setting
 
 
 def _not_an_address(value: str | None) -> str | None:
@@ -40,4 +38,4 @@ class Settings:
     heartbeat: float = setting(
         5.0, "seconds between two heartbeats of an agent", minimum=1, maximum=60
     )
-    log_level: str = setting("info", "least severity that is logged", choices=LEVELS)
+    log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)

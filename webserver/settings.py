@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils import setting
-
-LEVELS = ("debug", "info", "warning", "error")
+from utils import LOG_LEVELS, secret_or_file, setting
 
 
 @dataclass(frozen=True)
@@ -29,16 +27,8 @@ class Settings:
     master_timeout: float = setting(
         10.0, "seconds that the master has for an answer", minimum=0.1, maximum=300
     )
-    log_level: str = setting("info", "least severity that is logged", choices=LEVELS)
+    log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)
 
     def join_string(self) -> str | None:
-        """The join string, if one was given.
-
-        A missing file is no error here: it is needed once, and may be removed afterwards.
-        """
-        if self.join is not None or self.join_file is None:
-            return self.join
-        try:
-            return self.join_file.read_text(encoding="ascii").strip() or None
-        except FileNotFoundError:
-            return None
+        """The join string, if one was given and is still there."""
+        return secret_or_file(self.join, self.join_file)

@@ -7,7 +7,7 @@ import pytest
 import agent.settings
 import master.settings
 import webserver.settings
-from utils import VERSION, load_settings, setting
+from utils import VERSION, StartError, load_settings, setting
 
 PROGRAMS = {
     "mschedule-agent": agent.settings.Settings,
@@ -207,3 +207,8 @@ def test_it_reads_the_join_string_from_a_file_that_may_be_gone(tmp_path, setting
     assert settings(join_file=file).join_string() == "mschedule://host:9000?key=k&token=t"
     assert settings(join="given", join_file=file).join_string() == "given"
     assert settings().join_string() is None
+
+
+def test_it_says_that_a_join_file_cannot_be_read(tmp_path):
+    with pytest.raises(StartError, match="cannot be read"):
+        agent.settings.Settings(join_file=tmp_path).join_string()
