@@ -33,11 +33,13 @@ from wire.messages import HeartbeatAnswer, Registered, Word, Work
 
 log = getLogger(__name__)
 
+STEADY_S = 10.0  # a session that lasted so long was a good one
 MIN_HEARTBEAT_S, MAX_HEARTBEAT_S = 0.5, 60.0
 POLL_MARGIN_S = 10.0  # beyond the time a poll parks
 MAX_POLLS = 3  # the master answers an older poll when a newer comes
 MAX_SENDS = 8  # outputs and results under way at once
 REFUSED_MAX_S = 30.0  # between attempts of an agent that the master does not want
+SHORT_RUN_S = 0.01  # held back after a grant, so that a short run costs one poll and not two
 SAME_POLL_MAX_S = 1.0  # before a poll that says what the last one said, answered at once
 SAME_AGAIN_S = 600.0  # before a trouble that has not changed is logged again
 
@@ -141,11 +143,14 @@ class ConnectionManager:
     def _keep_session(self) -> None:
         backoff, refused = Backoff(), Backoff(1.0, REFUSED_MAX_S)
         while True:
+            began_at = time.monotonic()
             try:
                 self._register()
-                self._beat()
-                backoff.reset()
                 refused.reset()
+                self._beat()
+                if time.monotonic() - began_at > STEADY_S:
+                    backoff.reset()
+                gevent.sleep(backoff.next_s())  # two of one key would end each other's sessions
             except Unavailable as refusal:
                 self._troubles.say("master unreachable", f"{refusal}; running scripts go on")
                 gevent.sleep(backoff.next_s())
@@ -202,8 +207,10 @@ class ConnectionManager:
                 continue
             if self._is_same(snapshot) and time.monotonic() - sent_at < 1.0:
                 gevent.sleep(idle.next_s())  # answered at once, for nothing: no race with that
-            else:
-                idle.reset()
+                continue
+            idle.reset()
+            if self._runs.snapshot().hw > snapshot.hw:  # a run as short as most is soon over
+                self._poll_due.wait(SHORT_RUN_S)
 
     def _wait_for_change(self, session: str, snapshot: Snapshot) -> None:
         while self._session == session and not self._answered and self._is_same(snapshot):

@@ -34,7 +34,7 @@ KEEP_DONE_MOST = 100_000  # bounds disk and start-up, some 6 MB; `floor` says wh
 RECORDS_A_FRAME = 1_000  # when compacting
 COMPACT_BYTES = 8 << 20  # the least growth that makes compacting worth its while
 SPARE_BYTES = 1 << 20  # of the room, left for causes and done records when an entry is refused
-SLOW_SYNC_S = 0.002  # a sync that takes longer is better waited for off the hub
+SLOW_SYNC_S = 0.005  # syncs that take longer are better waited for off the hub
 
 Key = tuple[str, int]  # run, attempt
 
@@ -104,7 +104,7 @@ class Journal:
         self._clear()
         self._batch = _Batch()
         self._lock = RLock()
-        self._slow = False
+        self._usual_sync_s = 0.0
         self._lost: str | None = None
         self.set_aside: Path | None = None
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -242,13 +242,19 @@ class Journal:
             batch.error = JournalLost(self._lost)
 
     def _commit(self, payload: bytes) -> None:
-        """Sync a frame: here while syncs are quick, on a thread of the hub's pool once not."""
-        started = time.monotonic()
-        if self._slow:
-            gevent.get_hub().threadpool.apply(self._log.append, (payload,))
+        """Sync a frame: here while syncs are quick, on a thread of the hub's pool once not.
+
+        The way to a thread and back takes longer than a sync usually does.
+        """
+        if self._usual_sync_s > SLOW_SYNC_S:
+            gevent.get_hub().threadpool.apply(self._timed_append, (payload,))
         else:
-            self._log.append(payload)
-        self._slow = time.monotonic() - started > SLOW_SYNC_S
+            self._timed_append(payload)
+
+    def _timed_append(self, payload: bytes) -> None:
+        started = time.monotonic()
+        self._log.append(payload)
+        self._usual_sync_s += (time.monotonic() - started - self._usual_sync_s) / 8
 
     def _apply(self, record: _Record) -> None:
         match record:

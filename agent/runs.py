@@ -220,6 +220,13 @@ class Runs:
             case Stopping.LEAVE:
                 log.info(f"run {entry.run}.{entry.attempt} had started in time; it goes on")
 
+    def _stop_apart(self, key: Key) -> None:
+        """Stop a run in a greenlet of its own, which has no caller to hear of a lost journal."""
+        try:
+            self._stop(key, Cause.SKIP)
+        except JournalLost as error:
+            self._on_lost(error)
+
     def _kill(self, entry: Entry, cause: Cause) -> None:
         grace_s = 0.0 if entry.task is None else entry.task.grace
         try:
@@ -246,7 +253,7 @@ class Runs:
         if finding in UNDER_WAY:
             gevent.spawn_later(WATCH_AGAIN_S, self._watch, entry)
         elif finding in WAITING:  # the start went wrong before there was a mark
-            gevent.spawn(self._stop, key, Cause.SKIP)
+            gevent.spawn(self._stop_apart, key)
         else:
             self._end(entry, finding)
 

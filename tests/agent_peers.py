@@ -100,7 +100,7 @@ class FakeMaster:
     # ---- what a test does
 
     def grant(self, run: str, script: str = "echo hello", **more: Any) -> Grant:
-        """Hand out a run; `void`, `cause`, `start_in`, `instance`, `attempt`, `task` as in Grant."""
+        """Hand out a run; `void`, `cause`, `start_in`, `instance`, `attempt` as in Grant."""
         self.granted += 1
         task = TaskSpec(
             id=f"task-of-{run}",
@@ -142,6 +142,12 @@ class FakeMaster:
             self.swallow["work"] -= 1
             return
         call.ok(Work(self.answer_as or self.session, grants, words))
+
+    def end_poll(self) -> None:
+        """Answer the parked poll empty, as at the end of its wait."""
+        if self.parked is not None:
+            call, self.parked = self.parked, None
+            call.ok(Work(self.session))
 
     def result_of(self, run: str, timeout_s: float = 20.0) -> Result:
         self.until(lambda: self._results_of(run), timeout_s, f"a result of {run}")

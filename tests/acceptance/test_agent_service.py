@@ -8,8 +8,9 @@ import pytest
 
 from tests.agent_peers import master_and_host, settle
 from tests.support import alive, descendants
-from wire.errors import NotEnrolled, ProtocolMismatch, Refused
+from wire.errors import NotEnrolled, ProtocolMismatch, Refused, RegisterAgain
 from wire.keys import make_keys
+from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES
 from wire.states import Cause, RunState, Stage, WordKind
 
 
@@ -117,6 +118,32 @@ def test_it_brings_a_long_output_whole(master, host):
     master.until(host.is_idle)
 
 
+def test_it_marks_the_gap_of_an_output_beyond_the_cap(master, host):
+    size = 12_000_000
+    master.grant("r1", f"head -c {size} /dev/zero | tr '\\0' x; printf end")
+    result = master.result_of("r1", 60)
+    master.until(lambda: len(master.output_of("r1")) == size + 3, 60)
+    assert result.output_bytes == size + 3
+    assert master.gaps["r1"] == tuple(result.output_gap)
+    start, end = master.gaps["r1"]
+    stored = master.output_of("r1")
+    assert (start, size + 3 - end) == (OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES)
+    assert set(stored[:start]) == {ord("x")} and stored[end:].endswith(b"xend")
+    master.until(host.is_idle)
+
+
+def test_a_session_that_never_lasts_is_no_busy_loop(master, host):
+    master.until(lambda: master.parked is not None)
+    master.refuse["poll"] = RegisterAgain()
+    master.end_poll()
+    registers = len(master.registers)
+    settle(2.0)
+    assert 2 <= len(master.registers) - registers < 30
+    del master.refuse["poll"]
+    master.grant("r1")
+    assert master.result_of("r1").state is RunState.SUCCEED
+
+
 def test_it_goes_back_when_the_master_has_lost_output(master, host):
     master.grant(
         "r1", f"printf %0300000d 7; echo; while [ ! -e {host.witness} ]; do sleep 0.1; done"
@@ -192,8 +219,7 @@ def test_it_registers_again_when_its_session_is_unknown(master, host):
 def test_it_never_starts_a_void_grant(master, host):
     master.grant("r1", witness(host, "r1"), void=True, cause=Cause.CANCEL)
     result = master.result_of("r1")
-    assert (result.state, result.code) == (RunState.CANCELLED, None)
-    assert master.polls[-1].hw == 1
+    assert (result.state, result.code, result.hw) == (RunState.CANCELLED, None, 1)
     assert host.scripts_ran() == []
 
 
@@ -264,8 +290,8 @@ def test_scripts_that_end_while_the_master_is_away_arrive_once(master, host):
     host.log_has("master unreachable")
     settle(1.0)
     master.start()
-    result = master.result_of("r1")
-    assert (result.state, result.data) == (RunState.SUCCEED, b"late\n")
+    assert master.result_of("r1").state is RunState.SUCCEED
+    assert master.output_of("r1") == b"late\n"
     host.log_has("recovered")
     master.until(host.is_idle)
     assert host.scripts_ran() == ["r1"]
@@ -293,6 +319,50 @@ def test_it_says_when_the_key_of_the_master_is_wrong(master, host_that_is_off):
     master.start()
     host_that_is_off.agent.start()
     host_that_is_off.log_has("wrong master key")
+
+
+# ---- a full disk
+
+
+@pytest.fixture
+def small_disk(host_that_is_off):
+    """The state directory on a disk of its own, of 40 MB."""
+    state = host_that_is_off.state
+    state.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "mschedule", str(state)])
+    if mounted.returncode != 0:
+        pytest.skip("mounting a disk takes root")
+    yield state
+    if host_that_is_off.agent.running:
+        host_that_is_off.agent.kill()
+    subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+def fill_up(folder):
+    with pytest.raises(OSError), (folder / "ballast").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)) == 4096:
+            pass
+        raise OSError
+
+
+def test_what_is_granted_on_a_full_disk_has_failed_and_says_so(
+    master, small_disk, host_that_is_off
+):
+    host = host_that_is_off
+    master.poll_s = 0.5
+    host.start()
+    fill_up(small_disk)
+    master.grant("r1", witness(host, "r1"))
+    result = master.result_of("r1")
+    assert (result.state, result.code) == (RunState.FAILED, None)
+    assert "space" in result.reason.lower()
+    assert host.scripts_ran() == []
+    master.until(lambda: master.polls[-1].free == 0)
+    (small_disk / "ballast").unlink()
+    master.poll_s = 30.0
+    master.until(lambda: master.end_poll() or master.polls[-1].free == 4)
+    master.grant("r2", witness(host, "r2"))
+    assert master.result_of("r2").state is RunState.SUCCEED
 
 
 # ---- killed, restarted, rebooted
@@ -412,7 +482,7 @@ def test_fewer_slots_than_runs_leave_the_runs_alone(master, host):
 def test_a_signal_ends_it_and_leaves_its_scripts_running(master, host, number):
     master.grant("r1", witness(host, "r1", "sleep 1; exit 6"))
     master.until(lambda: master.stage_of("r1") is Stage.LIVE and host.scripts_ran())
-    scripts = [pid for pid in descendants(host.agent.pid)]
+    scripts = descendants(host.agent.pid)
     host.agent.signal(number)
     assert host.wait() == 0
     assert any(alive(pid) for pid in scripts)

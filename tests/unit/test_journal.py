@@ -122,9 +122,14 @@ def test_it_holds_two_attempts_of_one_run_apart(journal):
 
 
 def test_it_writes_what_greenlets_append_at_once_in_one_frame(journal, monkeypatch):
-    syncs = []
+    syncs: list[int] = []
     sync = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda fd: (syncs.append(fd), sync(fd)))
+
+    def counted(fd: int) -> None:
+        syncs.append(fd)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
     journal.accept([make_entry(grant) for grant in range(1, 11)], 10)
     letting_go = [
         gevent.spawn(journal.let_go, done_of(make_entry(grant))) for grant in range(1, 11)
@@ -135,7 +140,7 @@ def test_it_writes_what_greenlets_append_at_once_in_one_frame(journal, monkeypat
 
 
 def test_it_syncs_on_a_thread_once_the_disk_has_been_slow(journal):
-    journal._slow = True
+    journal._usual_sync_s = 1.0
     journal.accept([make_entry(1)], 1)
     assert reopened(journal).hw == 1
 
@@ -155,11 +160,14 @@ def test_it_keeps_its_identity(journal):
 
 
 def test_it_keeps_its_identity_when_it_is_compacted(small, journal, monkeypatch):
-    replaced = []
+    replaced: list[FrameLog] = []
     replace = FrameLog.replace
-    monkeypatch.setattr(
-        FrameLog, "replace", lambda log, frames: (replaced.append(1), replace(log, frames))
-    )
+
+    def counted(log, frames):
+        replaced.append(log)
+        replace(log, frames)
+
+    monkeypatch.setattr(FrameLog, "replace", counted)
     fill(journal, 40)
     assert replaced
     assert reopened(journal).identity == journal.identity
@@ -305,7 +313,7 @@ def test_a_compaction_cut_short_loses_nothing(small, journal, monkeypatch, step)
         raise Killed
 
     fill(journal, 3)
-    monkeypatch.setattr(agent.framelog.os, step, die)
+    monkeypatch.setattr(os, step, die)
     with pytest.raises(Killed):
         journal._log.replace([b"never seen"])
     monkeypatch.undo()
@@ -327,7 +335,7 @@ def test_a_compaction_without_room_leaves_the_journal_in_use(small, journal, mon
         raise OSError(28, "No space left on device")
 
     fill(journal, 3)
-    monkeypatch.setattr(agent.framelog.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     journal._compact()
     fill(journal, 3)
     monkeypatch.undo()
@@ -341,7 +349,7 @@ def no_more_room(monkeypatch) -> None:
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(agent.framelog.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
 
 
 def test_it_accepts_and_lets_go_on_a_full_disk(journal, monkeypatch):
@@ -377,7 +385,7 @@ def test_it_takes_nothing_more_after_a_sync_that_failed(journal, monkeypatch):
         raise OSError(5, "Input/output error")
 
     journal.accept([make_entry(1)], 1)
-    monkeypatch.setattr(agent.framelog.os, "fdatasync", fail)
+    monkeypatch.setattr(os, "fdatasync", fail)
     with pytest.raises(JournalLost):
         journal.accept([make_entry(2)], 2)
     monkeypatch.undo()
@@ -408,7 +416,9 @@ OPERATIONS = st.lists(
 def test_it_behaves_as_a_dict_would(tmp_path, operations):
     shutil.rmtree(tmp_path / "journal", ignore_errors=True)
     journal = Journal(tmp_path / "journal")
-    hw, entries, done = 0, {}, []
+    hw = 0
+    entries: dict[tuple[str, int], Entry] = {}
+    done: list[DoneRecord] = []
     for operation, number, more in operations:
         keys = list(entries)
         key = keys[number % len(keys)] if keys else None
@@ -418,11 +428,13 @@ def test_it_behaves_as_a_dict_would(tmp_path, operations):
             journal.accept(new, hw)
             entries |= {(entry.run, entry.attempt): entry for entry in new}
         elif operation == "stop" and key:
-            entry = journal.stop(*key, more)
+            run, attempt = key
+            entry = journal.stop(run, attempt, more)
             assert entry.cause is (entries[key].cause or more)
             entries[key] = entry
         elif operation == "let_go" and key:
-            record = DoneRecord(*key, entries.pop(key).grant, more, None)
+            run, attempt = key
+            record = DoneRecord(run, attempt, entries.pop(key).grant, more, None)
             journal.let_go(record)
             done.append(record)
         elif operation == "compact":
