@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,6 +22,7 @@ from gevent.event import AsyncResult
 from gevent.monkey import get_original
 
 from master.engine import Trouble, connect, migrate, refusal_of, trouble_of
+from master.reader import Reader
 from master.rows import load_queries
 from master.transaction import Needs, Stale, Tx
 from wire.errors import Busy, Unavailable
@@ -126,7 +127,7 @@ class Database:
         """`op` may be run again, after its first changes were rolled back: it must only use Tx."""
         return Verb(lambda done: self._put(self._writes, _Item(op, done, needs, urgency)))
 
-    def reading(self, op: Callable[["Reader"], T]) -> Verb[T]:
+    def reading(self, op: Callable[[Reader], T]) -> Verb[T]:
         return Verb(lambda done: self._put(self._reads, _Item(op, done, Needs(), Urgency.CHANGE)))
 
     @property
@@ -256,9 +257,16 @@ class _Writer:
         the last it hears of a record is what the store has.
         """
         batch.sort(key=lambda item: item.urgency)
-        if len(batch) > 1 and self._try(batch) is None:
-            return
-        for item in batch:
+        waiting = batch
+        while waiting:
+            error = self._try(waiting)
+            if error is None:
+                return
+            if not _may_pass(error):
+                break
+            waiting = _still_patient(waiting, error)
+            _sleep(PAUSE_S)
+        for item in waiting:
             self._commit_alone(item)
 
     def close(self) -> None:
@@ -271,7 +279,7 @@ class _Writer:
         while (error := self._try([item])) is not None:
             stale += isinstance(error, Stale)
             again = stale < STALE_ATTEMPTS if stale else _may_pass(error)
-            if not again or time.monotonic() - item.queued_at > PATIENCE_S:
+            if not (again and _still_patient([item], error)):
                 item.result = _said(error)
                 return
             _sleep(PAUSE_S)
@@ -340,6 +348,15 @@ def _is_everybodys(error: Exception) -> bool:
     return isinstance(error, Stale) or trouble_of(error) is not Trouble.OURS
 
 
+def _still_patient(items: list[_Item], error: Exception) -> list[_Item]:
+    """Those that may be tried again; the others have waited long enough to be refused."""
+    since = time.monotonic() - PATIENCE_S
+    for item in items:
+        if item.queued_at < since:
+            item.result = _said(error)
+    return [item for item in items if item.queued_at >= since]
+
+
 def _may_pass(error: Exception) -> bool:
     return trouble_of(error) in (Trouble.BUSY, Trouble.BROKEN)
 
@@ -348,49 +365,3 @@ def _said(error: Exception) -> Exception:
     if isinstance(error, Stale):
         return Unavailable("the store is changed by somebody else all the time")
     return refusal_of(error)
-
-
-class Reader:
-    """What a reading verb is given: statements by name, on committed state."""
-
-    def __init__(self, path: Path, queries: Mapping[str, str], clock: Callable[[], float]):
-        self._path = path
-        self._queries = queries
-        self._clock = clock
-        self._connection: sqlite3.Connection | None = None
-
-    @property
-    def now(self) -> float:
-        return self._clock()
-
-    def attempt(self, op: Callable[["Reader"], T]) -> T | BaseException:
-        """One snapshot for all statements of `op`; what it raises is its result."""
-        try:
-            if self._connection is None:
-                self._connection = connect(self._path, read_only=True)
-            self._connection.execute("BEGIN")
-            try:
-                return op(self)
-            finally:
-                self._connection.execute("ROLLBACK")
-        except Exception as error:
-            if trouble_of(error) is Trouble.BROKEN:
-                self.close()
-            return refusal_of(error)
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def rows(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
-        assert self._connection is not None
-        return self._connection.execute(self._queries[name], values).fetchall()
-
-    def row(self, name: str, /, **values: object) -> tuple[Any, ...] | None:
-        found = self.rows(name, **values)
-        return found[0] if found else None
-
-    def each(self, name: str, /, **values: object) -> Iterable[tuple[Any, ...]]:
-        assert self._connection is not None
-        return self._connection.execute(self._queries[name], values)

@@ -8,7 +8,7 @@ the tail.
 
 from typing import NamedTuple
 
-from master.database import Reader
+from master.reader import Reader
 from master.records import Run
 from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, OutputView
 from wire.states import ENDED_RUN

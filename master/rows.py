@@ -37,6 +37,7 @@ Row = TypeVar("Row", bound=Struct)
 
 ROWS: dict[str, type[Struct]] = {"agents": AgentRow, "tasks": TaskRow, "runs": RunRow}
 COLUMN_OF = {"grant": "granted_no"}  # `grant` is a word of SQL
+# `last_seen` is not among them: it is written by itself, without a decision.
 CHANGES: dict[str, tuple[str, ...]] = {
     "agents": (
         "hostname",
@@ -51,7 +52,6 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "standing",
         "granted",
         "acked",
-        "last_seen",
     ),
     "tasks": (
         "state",

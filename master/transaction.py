@@ -94,7 +94,7 @@ class Tx:
         self._open: dict[str, set[str]] = {}  # runs of an agent that are open, or were
         self._to_claim: set[str] = set()  # agents that are going to claim
         self._claimable: dict[str, list[str]] = {}
-        self._replaced: dict[str, RunRow] = {}  # runs read as UNKNOWN: their verdict may change
+        self._replaced: list[RunRow] = []  # as they were when their verdict was UNKNOWN
         self._sweeps: list[Sweep] = []
         self._own_sweeps: list[Sweep] = []
         self._meta: dict[str, str | None] = {}
@@ -112,7 +112,10 @@ class Tx:
         return self._one(self._tasks, id)
 
     def run(self, id: str) -> RunRow | None:
-        return _swept(self._one(self._runs, id), (*self._sweeps, *self._own_sweeps))
+        run = self._one(self._runs, id)
+        if self._sweeps or self._own_sweeps:
+            return _swept(run, (*self._sweeps, *self._own_sweeps))
+        return run
 
     def meta(self, name: str) -> str | None:
         """A value of which the store has one."""
@@ -227,6 +230,9 @@ class Tx:
         for id, run in self._runs.own.items():
             if run.agent in self._open:
                 self._open[run.agent].add(id)
+            old = self._runs.base.get(id)
+            if old is not None and _is_replaced(old, run):
+                self._replaced.append(old)
         for table in (self._agents, self._tasks, self._runs):
             table.keep()
         self._sweeps += self._own_sweeps
@@ -244,7 +250,7 @@ class Tx:
         self.drop()
         for table in (self._agents, self._tasks, self._runs):
             table.forget()
-        self._open, self._claimable, self._replaced, self._meta = {}, {}, {}, {}
+        self._open, self._claimable, self._meta = {}, {}, {}
 
     def flush(self) -> None:
         """Write what was kept; always in the order task, agent, run, so that two writers cannot
@@ -310,8 +316,6 @@ class Tx:
             id: str = record.id  # type: ignore[attr-defined]
             if table.base.get(id) is None:
                 table.base[id] = record
-            if isinstance(record, RunRow) and record.state is RunState.UNKNOWN:
-                self._replaced.setdefault(id, record)
         return found
 
     # ---- below: writing
@@ -326,22 +330,14 @@ class Tx:
         table.written()
 
     def _write_history(self) -> None:
-        replaced = [
-            old
-            for id, old in self._replaced.items()
-            if id in self._runs.dirty
-            and (new := self._runs.base[id]) is not None
-            and new.state is not RunState.UNKNOWN
-        ]
-        if not replaced:
+        if not self._replaced:
             return
-        for run in replaced:
-            del self._replaced[run.id]
         rows = [
             (run.id, run.attempt, run.state, run.reason, run.ended_at or self.now, self.now)
-            for run in replaced
+            for run in self._replaced
         ]
         self.execute("insert_history", rows=to_json(rows))
+        self._replaced = []
 
     def _write_sweeps(self) -> None:
         for sweep in self._sweeps:
@@ -373,6 +369,10 @@ class Tx:
         content = b"".join(chunk.content for chunk in self._chunks)
         self.execute("insert_outputs", rows=to_json(rows), content=content)
         self._chunks = []
+
+
+def _is_replaced(old: RunRow, new: RunRow) -> bool:
+    return old.state is RunState.UNKNOWN and new.state is not RunState.UNKNOWN
 
 
 def _swept(run: RunRow | None, sweeps: Sequence[Sweep]) -> RunRow | None:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from master.changes import Credential, Hold
-from master.database import Reader
 from master.enrolment import credential, hash_of
 from master.intake import same_task
+from master.reader import Reader
 from master.records import Agent, Run, Task
 from master.rows import AgentRow, RunRow, TaskRow, decode_rows, to_json
 from utils import iso

@@ -1,12 +1,16 @@
 """From a submission to the end of its task: what is handed out, and what comes back."""
 
+from typing import Any
+
+import gevent
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from master.records import Run
 from master.storage import Storage
-from tests.storage.cast import INSTANCE, Clock, House, make_result, make_task
+from tests.storage.cast import INSTANCE, Clock, House, make_poll, make_result, make_task
+from tests.support import until
 from wire.errors import Conflict, Malformed, NotFound
 from wire.messages import Done, DoneRecord, Held
 from wire.states import RunState, Stage, TaskState, WordKind
@@ -323,6 +327,22 @@ def test_it_lists_runs_by_state_in_pages_that_meet(house):
     assert len(waiting.items) + len(rest.items) == 3
     with pytest.raises(NotFound):
         house.store.runs("nothing", 2).wait()
+
+
+def test_it_shares_the_places_of_a_task_between_two_masters_on_one_store(house):
+    agents = house.enrol(*(f"web{number}" for number in range(20)))
+    task = house.submit(agents, parallel=10)
+    other = Storage(house.path, clock=house.clock)
+    granted: list[Any] = []
+    try:
+        for place, agent in enumerate(agents):
+            store = other if place % 2 else house.store
+            store.poll(agent, make_poll()).then(granted.append)
+        until(lambda: len(granted) == len(agents), sleep=gevent.sleep)
+    finally:
+        other.close()
+    assert sum(len(answer.grants) for answer in granted) == 10
+    assert house.task(task.id).running == house.states(task.id).count("RUNNING") == 10
 
 
 @settings(
