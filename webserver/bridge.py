@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from utils import VERSION
+from wire.client import Trouble
 from wire.errors import (
     Busy,
     Internal,
@@ -53,6 +54,9 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
+OnTrouble = Callable[[Trouble, str], None]
+
+
 @dataclass(slots=True)
 class _Call:
     method: str
@@ -65,11 +69,15 @@ class _Call:
 
 
 class Bridge:
-    """The master, for coroutines. `connect` makes the link, in the bridge's thread."""
+    """The master, for coroutines.
+
+    `connect` makes the link, in the bridge's thread, and passes the function that it is
+    given on to it: so a connection that ends is known at once.
+    """
 
     def __init__(
         self,
-        connect: Callable[[], Link],
+        connect: Callable[[OnTrouble], Link],
         *,
         join_token: str | None = None,
         timeout_s: float = 10.0,
@@ -163,7 +171,7 @@ class Bridge:
         self._wake = hub.loop.async_()
         stopped = gevent.event.Event()
         self._wake.start(self._look, stopped)
-        link = self._connect()
+        link = self._connect(self._on_trouble)
         self._link = link
         prober = gevent.spawn(self._probe)
         self._ready.set()
@@ -228,8 +236,19 @@ class Bridge:
         self._note(None)
         return answer
 
+    def _on_trouble(self, trouble: Trouble, words: str) -> None:
+        """What the connection says of itself; that it stands again is for the probe to confirm."""
+        if self._stopping:
+            return
+        recovered = trouble is Trouble.RECOVERED
+        log.log(logging.INFO if recovered else logging.WARNING, f"{words} ({trouble})")
+        if not recovered:
+            self._trouble = words
+
     def _note(self, trouble: str | None) -> None:
         """Remember whether the master is there, and log when that changes."""
+        if self._stopping:
+            return
         if trouble is not None and self._trouble is None:
             log.warning(f"the master is away: {trouble}; trying again every {AWAY_PROBE_S:g} s")
         if trouble is None and self._trouble is not None:

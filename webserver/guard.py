@@ -25,7 +25,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
-    "Server": "mschedule",
 }
 
 
@@ -33,6 +32,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """On every response, errors and streams included; a handler's own header stays."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "mschedule"  # aiohttp has put its version there
 
 
 def guarded(route: Route) -> Served:

@@ -9,10 +9,10 @@ from aiohttp.abc import AbstractAccessLogger
 
 from utils import StartError, state_dir
 from webserver.application import make_app
-from webserver.bridge import Bridge, Link
+from webserver.bridge import Bridge, Link, OnTrouble
 from webserver.enrolment import Enrolment, enrol
 from webserver.settings import Settings
-from wire.client import Client, Trouble
+from wire.client import Client
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +54,16 @@ async def _serve(settings: Settings, enrolment: Enrolment) -> None:
 
 
 def make_bridge(settings: Settings, enrolment: Enrolment) -> Bridge:
-    def connect() -> Link:
+    def connect(on_trouble: OnTrouble) -> Link:
         return Client(
             enrolment.address.endpoint,
             enrolment.address.key,
             enrolment.keys,
             timeout_s=settings.master_timeout,
-            on_trouble=_log_trouble,
+            on_trouble=on_trouble,
         )
 
     return Bridge(connect, join_token=enrolment.token, timeout_s=settings.master_timeout)
-
-
-def _log_trouble(trouble: Trouble, words: str) -> None:
-    level = logging.INFO if trouble is Trouble.RECOVERED else logging.WARNING
-    log.log(level, f"{words} ({trouble})")
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import until
 from webserver.bridge import Bridge
+from wire.client import Trouble
 from wire.errors import Busy, Internal, InvalidValue, NotEnrolled, Unavailable
 from wire.messages import Auth, JustAuth, WebRegistered, WhoAmI
 
@@ -19,6 +20,7 @@ class FakeLink:
 
     def __init__(self):
         self.thread = None
+        self.on_trouble = lambda trouble, words: None
         self.registered = WebRegistered("0.1.0", 1)
         self.tokens = []
         self.answers = {}
@@ -58,8 +60,9 @@ async def bridged():
     async def make(link_made=None, **settings):
         made = []
 
-        def connect():
+        def connect(on_trouble):
             made.append(FakeLink())
+            made[0].on_trouble = on_trouble
             if link_made:
                 link_made(made[0])
             return made[0]
@@ -172,6 +175,13 @@ async def test_it_knows_that_the_master_is_away_without_asking(bridged, monkeypa
     await eventually(lambda: bridge.away)
     link.registered = WebRegistered("0.1.0", 1)
     await eventually(lambda: not bridge.away)
+
+
+async def test_it_hears_at_once_that_the_connection_ended(bridged):
+    bridge, link = await bridged()
+    await eventually(lambda: not bridge.away)
+    link.on_trouble(Trouble.UNREACHABLE, "the connection ended")
+    assert bridge.away
 
 
 async def test_it_lets_nobody_wait_long_for_a_master_that_is_away(bridged, monkeypatch):

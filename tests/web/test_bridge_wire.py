@@ -99,7 +99,13 @@ async def bridge_to(master, monkeypatch):
     async def make(token=TOKEN, timeout_s=5.0):
         keys = make_keys()
         bridge = Bridge(
-            lambda: Client(master.endpoint, master.keys.public, keys, timeout_s=timeout_s),
+            lambda on_trouble: Client(
+                master.endpoint,
+                master.keys.public,
+                keys,
+                timeout_s=timeout_s,
+                on_trouble=on_trouble,
+            ),
             join_token=token,
             timeout_s=timeout_s,
         )
