@@ -204,7 +204,9 @@ def read_cgroup(directory: str) -> str | None:
 
 
 def write_stop(directory: str, cause: str, grace_s: float) -> None:
-    _replace_fact(directory, "stop", f"{cause} {grace_s!r}")
+    """Ask for a kill. Asked again, the first cause stays, and the grace can only get shorter."""
+    cause, shortest_s = read_stop(directory) or (cause, grace_s)
+    _replace_fact(directory, "stop", f"{cause} {min(shortest_s, grace_s)!r}")
 
 
 def read_stop(directory: str) -> tuple[str, float] | None:

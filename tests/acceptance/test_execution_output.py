@@ -159,7 +159,8 @@ def test_a_service_left_running_is_counted_left_alone_and_can_go_on_writing(
     (tmp_path / "go").touch()
 
     # Then it outlives the run, and its writes succeed
-    assert (record["code"], record["left_running"], record["killed"]) == (0, 1, False)
+    assert (record["code"], record["killed"]) == (0, False)
+    assert record["left_running"] in (1, 2)  # the service, and maybe the sleep it is at
     assert host.output(key) == b"started\n"
     assert host.look(key)["locked"] is False
     assert host.call("sweep_clean", *key)

@@ -42,7 +42,11 @@ def test_a_spec_comes_back_as_it_was_written(args, env, user, cwd, timeout_s):
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -76,14 +80,15 @@ def test_a_mark_that_reads_as_nothing_counts_as_started(tmp_path: Path, text: st
     assert rundir.read_mark(str(tmp_path)) == (rundir.STARTED, 0, 0)
 
 
-def test_a_later_stop_replaces_the_earlier_one(tmp_path: Path):
+def test_a_later_stop_only_shortens_the_grace_of_the_first(tmp_path: Path):
     directory = str(tmp_path)
     assert rundir.read_stop(directory) is None
 
     rundir.write_stop(directory, "limit", 10.0)
     rundir.write_stop(directory, "cancel", 0.5)
+    rundir.write_stop(directory, "cancel", 20.0)
 
-    assert rundir.read_stop(directory) == ("cancel", 0.5)
+    assert rundir.read_stop(directory) == ("limit", 0.5)
 
 
 def test_a_lock_is_seen_while_it_is_held(tmp_path: Path):
