@@ -1,15 +1,11 @@
 """The agent: runs what the master hands to this host."""
 
-# First of all, before anything imports socket or threading. Without ssl, which nothing here
-# uses, and without looking for plugins of gevent, of which there are none: six megabytes that
-# every host would pay for.
-import gevent.events
-from gevent import monkey
-
-gevent.events.notify_and_call_entry_points = gevent.events.notify
-monkey.patch_all(ssl=False)
-
 import sys
+
+# Nothing is patched: every wait in the agent is on an object of gevent's own, and what the
+# patches bring along would cost each host two megabytes. So would typing_extensions, which
+# msgspec takes where it is installed; the standard library has all that is used here.
+sys.modules["typing_extensions"] = None  # type: ignore[assignment]
 
 from agent import run
 from agent.settings import Settings

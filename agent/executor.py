@@ -6,7 +6,6 @@ only hints to look there. So a run that an earlier agent process started is a ru
 
 import os
 import re
-import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -204,7 +203,7 @@ class Executor:
         self._exits.pop(key, None)
         self._voided.discard(key)
         tree.remove_cgroup(rundir.read_cgroup(directory))
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove_flat(directory)
 
     def directories(self) -> list[Key]:
         """Every run that has a directory, whether the journal knows it or not."""
@@ -374,6 +373,16 @@ class Executor:
         if not _SAFE_ID.fullmatch(run):
             raise ValueError(f"run: {run!r} is no id; it must be letters, digits, - and _")
         return f"{self._runs}/{run}.{attempt}"
+
+
+def _remove_flat(directory: str) -> None:
+    """Remove a run's directory, which holds files alone. (shutil would cost each host 0.6 MB.)"""
+    try:
+        for name in os.listdir(directory):
+            os.unlink(os.path.join(directory, name))
+        os.rmdir(directory)
+    except OSError as error:
+        log.warning(f"the directory {directory} could not be removed: {error.strerror}")
 
 
 def _mark(directory: str) -> Mark | None:

@@ -1,5 +1,6 @@
 """What is a master? The rooms put together, started and stopped."""
 
+import gc
 import signal
 import socket
 from pathlib import Path
@@ -94,6 +95,7 @@ class Master:
             self._roster.load(self._storage.all_agents().wait(), self._storage.web_keys().wait())
             self._live.held = self._storage.held().wait()
             self._dispatcher.load()
+            _spare_the_collector()
             port = self._listen()
             loops = [gevent.spawn(self._tick), gevent.spawn(self._sweep), gevent.spawn(self._touch)]
             self._probe(port)
@@ -186,6 +188,13 @@ class Master:
             work()
         except Exception:
             log.exception("a periodic task failed; it is tried again")
+
+
+def _spare_the_collector() -> None:
+    """What was loaded stays; looking through it again and again cost milliseconds at a time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _advertised(settings: Settings, port: int) -> tuple[str, int]:

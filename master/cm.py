@@ -20,7 +20,7 @@ from master.gate import Gate, Person
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Roster
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
-from wire.errors import InvalidValue, NotEnrolled, ProtocolMismatch, RegisterAgain
+from wire.errors import InvalidValue, NotEnrolled, ProtocolMismatch, Refused, RegisterAgain
 from wire.messages import (
     PROTOCOL,
     AddTask,
@@ -46,6 +46,7 @@ from wire.messages import (
     WebRegistered,
 )
 from wire.server import LATER, Call, Later, Method
+from wire.states import Standing
 
 log = getLogger(__name__)
 
@@ -133,6 +134,11 @@ class ConnectionManager:
         agent = enrolled.agent
         self._dispatcher.drop(agent.id)
         session = self._roster.registered(agent, self._clock())
+        self._dispatcher.apply(enrolled.changed)
+        if agent.standing is not Standing.ENROLLED:
+            self._roster.set_standing(agent.id, agent.standing)
+            log.error(f"agent {agent.id} ({agent.hostname}) is {agent.standing}: given no work")
+            raise Refused(f"agent {agent.id} is {agent.standing}; ask who runs the master")
         what = "enrolled" if enrolled.created else "registered"
         log.info(f"agent {agent.id} ({agent.hostname}) {what} with version {message.version}")
         return Registered(session, self._roster.heartbeat_s, POLL_S, VERSION, PROTOCOL)

@@ -187,9 +187,14 @@ def kill_cause(run: Run) -> Cause | None:
     """
     if run.want in (Want.CANCEL, Want.LIMIT):
         return _CAUSE_OF_WANT[run.want]
-    if run.state in ENDED_RUN and run.state is not RunState.UNKNOWN:
+    if not may_learn(run):  # handed out by a store that is no more, and ended in this one
         return Cause.CANCEL
     return None
+
+
+def reported(run: Run) -> bool:
+    """Has the agent said how it ended? Then a poll that still holds it is older than its result."""
+    return run.grant is not None and not may_learn(run)
 
 
 def _clone(agent: Agent, poll: Poll) -> str:
@@ -255,7 +260,7 @@ class _Hand:
                 self.strays.append(held)
             elif held.attempt < run.attempt:
                 self._stop(held, Cause.CANCEL)
-            else:
+            elif not reported(run):
                 self._judge(held, self._remembered(run))
 
     def _judge(self, held: Held, run: Run) -> None:

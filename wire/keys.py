@@ -6,7 +6,6 @@ never in a repr, a log line or an error.
 
 import os
 import stat
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
@@ -14,6 +13,8 @@ from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 import msgspec
 import zmq
 import zmq.utils.z85
+
+from utils import write_private
 
 SCHEME = "mschedule"
 DEFAULT_PORT = 9000
@@ -73,7 +74,7 @@ def load_or_make_keys(path: Path) -> KeyPair:
         return _load(path)
     except FileNotFoundError:
         keys = make_keys()
-        _write_private(path, msgspec.json.encode(keys) + b"\n")
+        write_private(path, msgspec.json.encode(keys) + b"\n")
         return keys
 
 
@@ -109,25 +110,6 @@ def _load(path: Path) -> KeyPair:
 
 def _public_of(secret: str) -> str:
     return zmq.curve_public(secret.encode()).decode()
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 that is there whole or not at all, also after a power loss."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _split(text: str) -> tuple[SplitResult, int]:

@@ -59,15 +59,14 @@ def test_it_leaves_zerorpc_to_the_wire(room):
         assert "zerorpc" not in tops(path), path
 
 
-def test_it_does_not_patch_the_web():
-    for room in ("webserver", "appwebserver", "wire", "utils"):
+def test_it_patches_the_master_alone():
+    for room in ("webserver", "appwebserver", "agent", "app", "wire", "utils"):
         for path in files(room):
             assert not any(name.startswith("gevent.monkey") for name in imported(path)), path
 
 
-@pytest.mark.parametrize("entry", ["app", "appserver"])
-def test_it_patches_before_anything_else_in_the_gevent_programs(entry):
-    statements = ast.parse((ROOT / f"{entry}.py").read_text()).body[1:]  # after the docstring
+def test_it_patches_before_anything_else_in_the_master():
+    statements = ast.parse((ROOT / "appserver.py").read_text()).body[1:]  # after the docstring
     lines = [ast.unparse(statement) for statement in statements]
     first = lines[: lines.index("monkey.patch_all(ssl=False)")]
     assert all("gevent" in line for line in first), first
