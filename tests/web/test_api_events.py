@@ -7,7 +7,7 @@ import pytest
 
 from tests.web.fake_master import ALICE, TASK, make_task
 from webserver.context import Caller
-from webserver.events import Gone, Hub, Missed, Stream
+from webserver.events import HUB, Gone, Hub, Missed, Stream
 from wire.errors import NotFound, Unavailable
 from wire.messages import Auth, Event, EventsAnswer
 
@@ -175,6 +175,20 @@ async def test_it_cuts_a_client_that_does_not_keep_up_and_holds_nothing_for_it()
     assert not stream._queue
     with pytest.raises(Gone):
         await stream.next(0)
+
+
+async def test_it_cuts_a_connection_that_nobody_reads(client, ring):
+    hub = client.server.app[HUB]
+    reader, writer = await asyncio.open_connection(client.host, client.port, limit=8192)
+    writer.write(f"GET {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ALICE}\r\n\r\n".encode())
+    await reader.readuntil(b"event: task")
+    assert hub._streams
+    text = "x" * 10_000
+    while hub._streams:
+        for _ in range(1000):
+            ring.publish("output", text=text)
+        await asyncio.sleep(0)
+    writer.close()
 
 
 async def test_it_wakes_who_waits_for_a_change():
