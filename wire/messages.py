@@ -233,7 +233,7 @@ class Auth(Struct):
 
 
 class Submission(Struct, forbid_unknown_fields=True):
-    """A task as a person submits it; DESIGN of the fields in docs/api.md."""
+    """A task as a person submits it; docs/api.md says what each field means."""
 
     script: str | None = None
     script_base64: str | None = None
