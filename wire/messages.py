@@ -262,8 +262,21 @@ class AddTask(Struct):
     key: str | None = None  # Idempotency-Key
 
 
+class RetryTask(Struct):
+    """Run a task again on the hosts whose runs are in `states`, all of them ends but SUCCEED.
+
+    The new task has the script and the settings of the old one, and `retry_of`. Only runs that
+    have ended are taken, so it may be asked for while others of the task still go on.
+    """
+
+    auth: Auth
+    id: str  # the task's
+    states: list[str]  # FAILED, TIMEOUT, SKIPPED, UNKNOWN, CANCELLED
+    key: str | None = None  # Idempotency-Key
+
+
 class ById(Struct):
-    """get_task, cancel_task, get_run, cancel_run, get_agent, get_script."""
+    """get_task, cancel_task, get_run, cancel_run, get_agent."""
 
     auth: Auth
     id: str
@@ -271,16 +284,35 @@ class ById(Struct):
 
 
 class ListAgents(Struct):
+    """Hosts in the order of `sort`, hosts that are alike in it by hostname (web2 before web10).
+
+    `sort`: hostname, state, busy, last_seen, version or clock_skew (how far off, either way);
+    with "-" before it the other way round. `offset` skips rows after the cursor, for a window
+    of rows; busy, last_seen and the like change while one turns pages, hostnames do not.
+    """
+
     auth: Auth
     limit: int = 100
     cursor: str | None = None
+    offset: int = 0
+    text: str | None = None  # a part of the hostname, an address or the id, in any case
+    state: str | None = None  # online, stale, offline
+    label: str | None = None  # "key:value", or "key" for any value
+    sort: str = "hostname"
+    facts: bool = True  # False: rows come without their facts, which are most of their bytes
 
 
 class ListTasks(Struct):
+    """Newest first. A call looks at a bounded number of tasks: with filters a page may hold
+    fewer rows than `limit`, even none, and still have `next`, with which the search goes on."""
+
     auth: Auth
     limit: int = 100
     cursor: str | None = None
     state: str | None = None
+    text: str | None = None  # a part of the name or the id, in any case
+    created_by: str | None = None
+    agent: str | None = None  # id or hostname of a host that the task runs on
 
 
 class ListRuns(Struct):
@@ -289,6 +321,43 @@ class ListRuns(Struct):
     state: str | None = None
     limit: int = 100
     cursor: str | None = None
+
+
+class ListRunsOfAgent(Struct):
+    """Runs of one host, newest task first, each with `task_name`."""
+
+    auth: Auth
+    agent: str  # its id
+    limit: int = 100
+    cursor: str | None = None
+
+
+class GetGroups(Struct):
+    """get_groups: the runs of a task by result, largest group first."""
+
+    auth: Auth
+    task: str
+    limit: int = 100
+
+
+class GetGrid(Struct):
+    """get_grid: the state of the runs [offset, offset + limit) of a task, in their order."""
+
+    auth: Auth
+    task: str
+    offset: int = 0
+    limit: int = 10_000
+
+
+class GetTaskTargets(Struct):
+    """get_task_targets: the hosts of a task as they are now, to run it again.
+
+    `states` not empty: only the hosts whose runs are in one of these states.
+    """
+
+    auth: Auth
+    task: str
+    states: list[str] = []
 
 
 class GetOutput(Struct):
@@ -321,7 +390,7 @@ class Changes(Struct):
 
 
 class JustAuth(Struct):
-    """whoami, release_handouts."""
+    """whoami, release_handouts, get_status."""
 
     auth: Auth
 
@@ -337,10 +406,26 @@ class WhoAmI(Struct):
 
 
 class Added(Struct):
-    """`created` False: the Idempotency-Key had made this task before."""
+    """`created` False: the Idempotency-Key had made this task before.
+
+    `left_out`: of a retry, the hostnames that are no longer enrolled (only when `created`).
+    """
 
     id: str
     created: bool
+    left_out: list[str] = []
+
+
+class StatusView(Struct):
+    """How the master is. `held`: why nothing is handed out to anybody; None while it is."""
+
+    version: str
+    held: str | None
+    held_since: str | None
+    online: int
+    stale: int
+    offline: int
+    tasks_active: int  # that have not ended
 
 
 class Changed(Struct):
@@ -362,6 +447,8 @@ class AgentView(Struct):
     last_seen: str | None
     version: str
     clock_skew: float | None = None
+    registered_at: str | None = None  # when it was enrolled
+    instance: str | None = None  # which machine, boot and journal it was last
 
 
 class TaskView(Struct):
@@ -377,6 +464,7 @@ class TaskView(Struct):
     counts: dict[str, int]
     settings: dict[str, Any]
     script_base64: str | None = None  # only get_task fills it
+    retry_of: str | None = None  # the task whose runs this one repeats
 
 
 class RunView(Struct):
@@ -398,15 +486,78 @@ class RunView(Struct):
     killed: bool
     survivors: list[int]
     left_running: int
+    task_name: str | None = None  # only get_runs_of_agent fills it
+
+
+class GroupView(Struct):
+    """Runs that came to the same: state, exit code and bytes of output.
+
+    Runs that wait or run are a group each. Where a run's checksum is not known (its agent was
+    lost), its output counts as unlike none: `output_sha256` and `output_bytes` are None.
+    """
+
+    state: str
+    code: int | None
+    output_sha256: str | None
+    output_bytes: int | None
+    reason: str  # "" where the runs of the group differ in it
+    count: int
+    nodeset: str  # folded; one that is too long ends in ",…"
+    runs: list[str]  # of the first three, in the order of the task
+    hosts: list[str]  # their hostnames
+
+
+class GroupsView(Struct):
+    """`total`: how many groups there are; the smallest may be left out, see `limit`."""
+
+    groups: list[GroupView]
+    total: int
+
+
+LETTERS = {
+    RunState.WAITING: "W",
+    RunState.RUNNING: "R",
+    RunState.SUCCEED: "S",
+    RunState.FAILED: "F",
+    RunState.TIMEOUT: "T",
+    RunState.CANCELLED: "C",
+    RunState.SKIPPED: "K",
+    RunState.UNKNOWN: "U",
+}
+
+
+class GridView(Struct):
+    """Columns of equal length, one place a run; `states` has a letter of LETTERS for each.
+
+    `since`: what `changes` answers from this cursor on is newer than the grid, so that a page
+    that draws it and then follows misses nothing.
+    """
+
+    offset: int
+    total: int  # runs of the task
+    runs: list[str]
+    hosts: list[str]
+    states: str
+    since: str
 
 
 class OutputView(Struct):
-    """`size` is the length of the stored representation so far; `ended`: it will not grow."""
+    """`size` is the length of the stored representation so far.
+
+    `ended`: it will not grow, as far as can be known now: the run has ended, and either all
+    that it wrote is here (`complete`), or there is no room for more, or nobody is there to send
+    more: its host is offline or no longer enrolled, or the run is given up (UNKNOWN, settled).
+    A host that comes back after all may still add to it. A new `attempt` begins at 0 again.
+    """
 
     data: bytes
     offset: int
     size: int
     ended: bool
+    complete: bool = True
+    state: str = ""  # of the run
+    attempt: int = 1
+    agent: str = ""
 
 
 class TargetsView(Struct):
@@ -415,20 +566,29 @@ class TargetsView(Struct):
     digest: str
     offline: int
     ids: list[str]
+    left_out: list[str] = []  # of get_task_targets: hostnames that are no longer enrolled
 
 
 class Page(Struct):
+    """`next` None: this was the last page. `total`: rows of all pages, where it is known."""
+
     items: list[Any]
     next: str | None = None
+    total: int | None = None
 
 
 class Event(Struct):
-    """One change. `id` is "<master start id>-<n>"; kind is task, run or output."""
+    """One change. `id` is "<master start id>-<n>"; kind is task, run or output.
+
+    `data` is a TaskView without script for a task, otherwise a RunView. `moved`, of a task:
+    many of its runs changed together and have no events of their own; get its grid again.
+    """
 
     id: str
     kind: str
     task: str
     data: dict[str, Any] = field(default_factory=dict)
+    moved: bool = False
 
 
 class EventsAnswer(Struct):
