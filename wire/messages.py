@@ -492,8 +492,9 @@ class RunView(Struct):
 class GroupView(Struct):
     """Runs that came to the same: state, exit code and bytes of output.
 
-    Runs that wait or run are a group each. Where a run's checksum is not known (its agent was
-    lost), its output counts as unlike none: `output_sha256` and `output_bytes` are None.
+    Runs that wait are one group, runs that run another. Runs whose checksum is not known (they
+    never started, or their agent was lost) are grouped by state and code alone;
+    `output_sha256` and `output_bytes` are None then.
     """
 
     state: str
@@ -529,12 +530,15 @@ LETTERS = {
 class GridView(Struct):
     """Columns of equal length, one place a run; `states` has a letter of LETTERS for each.
 
+    Ids of runs that were made together begin alike: an id is `prefix` and what `runs` has.
+
     `since`: what `changes` answers from this cursor on is newer than the grid, so that a page
     that draws it and then follows misses nothing.
     """
 
     offset: int
     total: int  # runs of the task
+    prefix: str
     runs: list[str]
     hosts: list[str]
     states: str
