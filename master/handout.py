@@ -434,7 +434,9 @@ def too_short(agent: Agent, done: Done) -> bool:
 
 def _settle(books: "_Books", run: Run, record: DoneRecord) -> None:
     if may_learn(run):
-        books.prove(run, proven_state(run, record.state), "as the agent remembers it", code=record.code)
+        books.prove(
+            run, proven_state(run, record.state), "as the agent remembers it", code=record.code
+        )
 
 
 # ---- people and time
