@@ -163,9 +163,10 @@ class Master:
     def _expire_and_lose(self) -> None:
         self._dispatcher.apply(self._storage.expire().wait())
         attention = self._attention
-        self._dispatcher.apply(
-            self._storage.silence(attention.listening_since, attention.last_stall).wait()
+        silence = self._storage.silence(
+            attention.listening_since, attention.last_stall, self._roster.heard_at
         )
+        self._dispatcher.apply(silence.wait())
 
     def _touch(self) -> None:
         while True:

@@ -6,7 +6,7 @@ is, for it, one that the store does not know.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -177,6 +177,7 @@ def finish(tx: Tx, agent_id: str, result: Result) -> Finished:
     if run is None:
         return Finished(ResultAnswer(offset=0, stray=True))
     effects = _Effects(tx)
+    effects.agent(handout.confirmed(_agent(tx, agent_id), result.hw))
     change = handout.finish(_task(tx, run.task), run, _believable(result, tx.now), tx.now)
     effects.apply(_keeping_gap(change, run))
     if result.attempt != run.attempt:
@@ -325,13 +326,16 @@ def expire(tx: Tx) -> Changed:
     return effects.changed()
 
 
-def silence(tx: Tx, listening_since: float, last_stall: float) -> Changed:
+def silence(
+    tx: Tx, listening_since: float, last_stall: float, heard_at: Callable[[str], float]
+) -> Changed:
     """Give up waiting for agents that were not heard of for as long as their tasks say."""
     effects = _Effects(tx)
     counted_from = max(listening_since, last_stall)
     found = tx.rows("silent_runs", now=tx.now, counted_from=counted_from, limit=SWEPT_AT_ONCE)
     for run in tx.runs(id for (id,) in found):
         task, agent = _task(tx, run.task), _agent(tx, run.agent)
+        agent = replace(agent, last_seen=max(agent.last_seen, heard_at(agent.id)))
         since = handout.silent_since(agent, listening_since, last_stall)
         effects.apply(handout.lose_run(task, agent, run, since, tx.now))
     return effects.changed()

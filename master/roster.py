@@ -101,6 +101,11 @@ class Roster:
         self._heard(presence, now)
         return presence
 
+    def heard_at(self, id: str) -> float:
+        """When the agent was last heard, on the master's clock; 0 when it never was."""
+        presence = self._agents.get(id)
+        return 0.0 if presence is None else presence.heard_at
+
     def free(self, id: str) -> int | None:
         """Slots that the agent said are free; None when it has not said."""
         presence = self._agents.get(id)

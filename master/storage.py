@@ -190,7 +190,7 @@ class Storage:
         """A verdict, once; its repeats change nothing and are acknowledged."""
         return self._database.writing(
             lambda tx: ledger.finish(tx, agent, result),
-            Needs(runs=(result.run,)),
+            Needs(runs=(result.run,), agents=(agent,)),
             Urgency.RESULT,
         )
 
@@ -217,9 +217,20 @@ class Storage:
         """Skip what has not started in time."""
         return self._database.writing(ledger.expire)
 
-    def silence(self, listening_since: float, last_stall: float) -> Verb[Changed]:
-        """Give up waiting for agents not heard of, see master/handout.py `silent_since`."""
-        return self._database.writing(lambda tx: ledger.silence(tx, listening_since, last_stall))
+    def silence(
+        self,
+        listening_since: float,
+        last_stall: float,
+        heard_at: Callable[[str], float] = lambda agent: 0.0,
+    ) -> Verb[Changed]:
+        """Give up waiting for agents not heard of, see master/handout.py `silent_since`.
+
+        `heard_at`: when this master heard an agent last, of which the store is told only now
+        and then. Called in the writer's thread.
+        """
+        return self._database.writing(
+            lambda tx: ledger.silence(tx, listening_since, last_stall, heard_at)
+        )
 
     # ---- hold of hand-outs
 

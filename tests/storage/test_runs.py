@@ -194,6 +194,15 @@ def test_it_counts_silence_only_while_somebody_listened(house):
     assert house.run(run.id).state is RunState.RUNNING
 
 
+def test_it_believes_the_master_that_has_heard_an_agent_since_the_store_was_told(house):
+    (agent,) = house.enrol("web01")
+    house.submit([agent], lost_after=10)
+    run = house.run_one(agent)
+    house.clock.now += 60
+    house.store.silence(0.0, 0.0, lambda id: house.clock.now - 5).wait()
+    assert house.run(run.id).state is RunState.RUNNING
+
+
 def test_it_skips_what_did_not_start_in_time(house):
     web, db = house.enrol("web01", "db1")
     task = house.submit([web, db], expires_in=100)
