@@ -7,7 +7,9 @@ with the process: agents poll again, and a sweep finds what was missed.
 import time
 from functools import partial
 
-from master.changes import Changed, Hold, PollAnswer
+from gevent.event import AsyncResult
+
+from master.changes import Added, Changed, Hold, NewTask, PollAnswer
 from master.events import Ring
 from master.live import Live
 from master.mailbox import Mailbox, Parked, Window, Windows
@@ -19,7 +21,7 @@ from utils import failpoint, getLogger
 from wire.errors import Refused
 from wire.messages import Poll, Work
 from wire.server import Call
-from wire.states import Standing
+from wire.states import AgentState, RunState, Standing
 
 log = getLogger(__name__)
 
@@ -50,8 +52,15 @@ class Dispatcher:
         self.look(agent)
 
     def look(self, agent: str) -> bool:
-        """Look for work on behalf of the agent's parked poll; False if none is parked."""
+        """Look for work on behalf of the agent's parked poll; False if none is parked.
+
+        An agent that misses its heartbeats would take a place and not hear of it. Its poll is
+        ended instead: if it is there after all, it polls anew.
+        """
         parked = self.mailbox.get(agent)
+        if parked is not None and self._live.state(agent) is not AgentState.ONLINE:
+            self.drop(agent)
+            return False
         if parked is None:
             return False
         if parked.looking:
@@ -123,6 +132,8 @@ class Dispatcher:
         """Tell everybody what a committed verb has changed."""
         for run in changed.runs:
             self._ring.publish("run", run)
+            if run.state is RunState.RUNNING:
+                self._windows.handed_out(run.task, run.agent)
         for task in changed.tasks:
             self._ring.publish("task", task)
             self._windows.saw(task)
@@ -139,7 +150,29 @@ class Dispatcher:
         for parked in self.mailbox.all():
             self.look(parked.agent)
 
-    def opened(self, task: Task, agents: list[str]) -> None:
+    def submit(self, new: NewTask) -> Added:
+        """Store a task and wake those of its agents that may start. Blocks the greenlet.
+
+        The looks are queued right behind the task, so that most often one commit has both.
+        """
+        waiting = [agent for agent, _ in new.targets if agent not in new.skip]
+        outcome: AsyncResult[Added] = AsyncResult()
+
+        def done(stored: Added | BaseException) -> None:
+            if isinstance(stored, BaseException):
+                outcome.set_exception(stored)
+                return
+            if stored.created:
+                self._opened(stored.task, waiting)
+            outcome.set(stored)
+
+        self._storage.add_task(new).then(done)
+        for agent in waiting[: new.parallel or None]:
+            self.look(agent)
+        added: Added = outcome.get()
+        return added
+
+    def _opened(self, task: Task, agents: list[str]) -> None:
         """A new task: wake those of its agents that may start now."""
         self._ring.publish("task", task)
         self._waiters.saw(task)

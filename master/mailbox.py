@@ -75,13 +75,14 @@ class Mailbox:
 class Window:
     """A task whose runs wait: which agents to wake when there is a place.
 
-    An agent that is not parked, or has no free slot, is passed over for good: the
-    poll with which it comes back looks for itself.
+    An agent that is not parked, or has no free slot, is passed over: the poll with which it
+    comes back looks for itself, and it stands in line again if there was no place then.
     """
 
     def __init__(self, task: Task, waiting: Iterable[str]):
         self.task = task
         self.waiting = deque(waiting)
+        self.called: set[str] = set()  # no longer in line, and not handed its run since
         self.asked = 0  # wakes whose look has not ended
 
     def next_agents(self, mailbox: Mailbox) -> list[str]:
@@ -89,6 +90,7 @@ class Window:
         found: list[str] = []
         while self.waiting and self.has_place(len(found)):
             agent = self.waiting.popleft()
+            self.called.add(agent)
             parked = mailbox.get(agent)
             if parked is not None and parked.poll.free > 0:
                 found.append(agent)
@@ -101,6 +103,12 @@ class Window:
         if task.stop is not None or task.state in ENDED_TASK:
             return False
         return task.parallel == 0 or task.running + self.asked + more < task.parallel
+
+    def stand_in_line_again(self, agent: str) -> None:
+        """The agent has looked in vain. If there was no place for it, one will be free later."""
+        if agent in self.called and not self.has_place():
+            self.called.remove(agent)
+            self.waiting.append(agent)
 
 
 class Windows:
@@ -123,6 +131,7 @@ class Windows:
             window = self._windows[task.id] = Window(task, waiting)
         else:
             window.task, window.waiting = task, deque(waiting)
+            window.called.clear()
         self._fill(window)
 
     def saw(self, task: Task) -> None:
@@ -136,8 +145,16 @@ class Windows:
         else:
             self._fill(window)
 
+    def handed_out(self, task: str, agent: str) -> None:
+        """The agent has its run of the task: it is not to be woken for that again."""
+        window = self._windows.get(task)
+        if window is not None:
+            window.called.discard(agent)
+
     def looked(self, agent: str) -> None:
         """A look for the agent has ended: its wakes are answered, and a place may be left."""
+        for open_window in self._windows.values():
+            open_window.stand_in_line_again(agent)
         for task_id in self._asked.pop(agent, ()):
             window = self._windows.get(task_id)
             if window is not None:

@@ -103,3 +103,30 @@ def test_a_task_that_is_stopped_or_over_wakes_nobody() -> None:
     windows.saw(make_task(state=TaskState.CANCELLED, waiting=0))
     assert looks.agents == []
     assert windows.get("t1") is None
+
+
+def test_an_agent_that_came_back_when_there_was_no_place_gets_the_next_one() -> None:
+    # Given an agent that was busy when it was its turn
+    windows, mailbox, looks = make_windows("b")
+    mailbox.park(make_parked("a", free=0))
+    windows.open(make_task(), ["a", "b"])
+    assert looks.agents == ["b"]
+    windows.saw(make_task(waiting=1, running=1))
+    windows.handed_out("t1", "b")
+    windows.looked("b")
+
+    # When it polls with a free slot, looks in vain, and a place becomes free
+    mailbox.park(make_parked("a"))
+    windows.looked("a")
+    windows.saw(make_task(waiting=1, running=0))
+
+    # Then it is woken; who had its run is not
+    assert looks.agents == ["b", "a"]
+
+
+def test_a_look_in_vain_while_there_are_places_is_not_repeated() -> None:
+    windows, _, looks = make_windows("a")
+    windows.open(make_task(parallel=2), ["a"])
+    windows.looked("a")
+    windows.saw(make_task(parallel=2))
+    assert looks.agents == ["a"]
