@@ -28,7 +28,7 @@ from master.task import resolve_parallel
 from master.views import task_view
 from master.waiters import Waiters
 from utils import failpoint, getLogger
-from wire.errors import Conflict, InvalidValue
+from wire.errors import Conflict, InvalidValue, Refusal
 from wire.messages import (
     Added,
     AddTask,
@@ -116,18 +116,24 @@ class Desk:
         check_key(asked.key)
         plan = check(asked.submission)
         body_hash = hashlib.sha256(msgspec.msgpack.encode(asked.submission)).hexdigest()
-        if asked.key is not None:
-            earlier = self._storage.made_by_key(asked.key, person.name, body_hash).wait()
-            if earlier is not None:
-                return Added(earlier, False)
-        new = self._new_task(person, plan, asked.key, body_hash)
-        added = self._storage.add_task(new).wait()
+        try:
+            new = self._new_task(person, plan, asked.key, body_hash)
+        except Refusal:
+            # The fleet may have changed since the same key made its task.
+            earlier = self._made_by(asked.key, person, body_hash)
+            if earlier is None:
+                raise
+            return Added(earlier, False)
+        added = self._dispatcher.submit(new)
         failpoint("added")
         if added.created:
             log.info(f"task {added.task.id} of {person.name} for {len(new.targets)} hosts accepted")
-            waiting = [agent for agent, _ in new.targets if agent not in new.skip]
-            self._dispatcher.opened(added.task, waiting)
         return Added(added.task.id, added.created)
+
+    def _made_by(self, key: str | None, person: Person, body_hash: str) -> str | None:
+        if key is None:
+            return None
+        return self._storage.made_by_key(key, person.name, body_hash).wait()
 
     def _new_task(self, person: Person, plan: Plan, key: str | None, body_hash: str) -> NewTask:
         submission = plan.submission

@@ -357,6 +357,16 @@ def grant_of(sent: Sent, spec: TaskSpec, now: float) -> Grant:
 # ---- results
 
 
+def confirmed(agent: Agent, hw: int) -> Agent:
+    """The agent with the `hw` that a result has told; what no store has granted is a poll's to say.
+
+    The poll that follows then has nothing to write.
+    """
+    if not agent.acked < hw <= agent.granted:
+        return agent
+    return replace(agent, acked=hw)
+
+
 def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
     """What a result changes; None: nothing, and it is acknowledged all the same.
 
