@@ -12,15 +12,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from master.pages import from_cursor, to_cursor
 from master.roster import Presence, state_of
 from master.targets import natural
+from master.views import from_cursor, to_cursor
 from utils import iso
 from wire.errors import InvalidValue
 from wire.messages import AgentView, ListAgents, Page
 from wire.states import AgentState
-
-MOST_RANKED = 200_000
 
 _STATES = list(AgentState)  # in the order in which they are sorted
 _decode_facts = msgspec.msgpack.Decoder(dict[str, Any]).decode
@@ -74,36 +72,33 @@ class Ranks:
     """The place of each host by hostname, as people count; made anew when a name came or went."""
 
     def __init__(self) -> None:
-        self._version = -1
-        self._ranks: dict[str, int] = {}
+        self._made: tuple[int, dict[str, int]] = (-1, {})
 
     def of(self, version: int, hosts: Sequence[Presence]) -> dict[str, int]:
         """`version` says which names these are. May run beside the hub, also twice at once."""
-        if version == self._version:
-            return self._ranks
-        ordered = sorted(hosts, key=_name_key)
-        ranks = {host.id: rank for rank, host in enumerate(ordered)}
-        self._ranks, self._version = ranks, version
+        made_for, ranks = self._made
+        if version != made_for:
+            ordered = sorted(hosts, key=lambda host: (natural(host.hostname), host.id))
+            ranks = {host.id: rank for rank, host in enumerate(ordered)}
+            self._made = version, ranks
         return ranks
 
 
 def page(hosts: Sequence[Presence], ranks: dict[str, int], wanted: Wanted, now: float) -> Page:
     """The window of hosts that was asked for. Raises InvalidValue for a cursor of another list."""
     found = _filtered(hosts, wanted, now)
-    value = _SORTS[wanted.sort]
-    rows = sorted((_key(value(host, now)), ranks[host.id], host) for host in found)
-    total = len(rows)
-    rows = _after_cursor(rows, wanted)[wanted.offset :]
-    shown = [host for _, _, host in rows[: wanted.limit]]
-    more = len(rows) > len(shown) and shown
+    key = _SORTS[wanted.sort]
+    rows = sorted((key(host, now), ranks[host.id], host) for host in found)
+    rest = _after_cursor(rows, wanted)[wanted.offset :]
+    shown = rest[: wanted.limit]
     return Page(
-        items=[view(host, now, facts=wanted.facts) for host in shown],
-        next=_cursor(wanted, value(shown[-1], now), shown[-1]) if more else None,
-        total=total,
+        items=[view(host, now, facts=wanted.facts) for _, _, host in shown],
+        next=_cursor(wanted, shown[-1]) if len(rest) > len(shown) else None,
+        total=len(rows),
     )
 
 
-def view(host: Presence, now: float, *, facts: bool) -> AgentView:
+def view(host: Presence, now: float, *, facts: bool = True) -> AgentView:
     return AgentView(
         id=host.id,
         hostname=host.hostname,
@@ -118,3 +113,89 @@ def view(host: Presence, now: float, *, facts: bool) -> AgentView:
         version=host.version,
         clock_skew=host.skew_s,
     )
+
+
+# ---- filters
+
+
+def _filtered(hosts: Sequence[Presence], wanted: Wanted, now: float) -> Sequence[Presence]:
+    if wanted.label:
+        hosts = [host for host in hosts if _is_labelled(host, wanted)]
+    if wanted.text:
+        hosts = [host for host in hosts if _is_named(host, wanted.text)]
+    if wanted.state is not None:
+        hosts = [host for host in hosts if state_of(host, now) is wanted.state]
+    return hosts
+
+
+def _is_labelled(host: Presence, wanted: Wanted) -> bool:
+    value = host.labels.get(wanted.label)
+    return value is not None and wanted.value in (None, value)
+
+
+def _is_named(host: Presence, text: str) -> bool:
+    return (
+        text in host.hostname.lower()
+        or text in host.id
+        or any(text in address.lower() for address in host.ip)
+    )
+
+
+# ---- order
+
+
+Row = tuple[Any, int, Presence]  # what is sorted by, the rank, the host
+
+
+@lru_cache(maxsize=1024)  # a fleet has few versions
+def _version_key(version: str) -> list[tuple[int, int, str]]:
+    return natural(version)
+
+
+# A skew is the larger the further off, either way; one that is not known is the smallest.
+_SORTS: dict[str, Callable[[Presence, float], Any]] = {
+    "hostname": lambda host, now: 0,
+    "state": lambda host, now: _STATES.index(state_of(host, now)),
+    "busy": lambda host, now: host.busy,
+    "last_seen": lambda host, now: host.heard_at,
+    "version": lambda host, now: _version_key(host.version),
+    "clock_skew": lambda host, now: -1 if host.skew_s is None else abs(host.skew_s),
+}
+
+
+class _Cursor(Struct, array_like=True, frozen=True):
+    """The last row of a page, by what it was sorted by."""
+
+    sort: str
+    value: float | str
+    hostname: str
+    id: str
+
+
+def _cursor(wanted: Wanted, row: Row) -> str:
+    value, _, host = row
+    if wanted.sort == "version":
+        value = host.version
+    return to_cursor(_Cursor(wanted.sort, value, host.hostname, host.id))
+
+
+def _after_cursor(rows: list[Row], wanted: Wanted) -> list[Row]:
+    """The rows after the cursor, in the direction that was asked for."""
+    if wanted.cursor is None:
+        return rows[::-1] if wanted.descending else rows
+    last = from_cursor(wanted.cursor, _Cursor)
+    if last.sort != wanted.sort or isinstance(last.value, str) != (last.sort == "version"):
+        raise InvalidValue(
+            "cursor is of a list that was sorted otherwise; begin without it", field="cursor"
+        )
+    value = _version_key(last.value) if isinstance(last.value, str) else last.value
+    place = value, natural(last.hostname), last.id
+    if wanted.descending:
+        return rows[: bisect_left(rows, place, key=_place)][::-1]
+    return rows[bisect_right(rows, place, key=_place) :]
+
+
+def _place(row: Row) -> tuple[Any, list[tuple[int, int, str]], str]:
+    """Where a row stands, without its rank: the host of a cursor may have none any more."""
+    value, _, host = row
+    return value, natural(host.hostname), host.id

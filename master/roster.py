@@ -7,6 +7,7 @@ must outlive the process is in the store.
 import secrets
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 from master.changes import Seen
@@ -25,7 +26,11 @@ AGENT, WEB, STRANGER, REFUSED = "agent", "web", "stranger", "refused"
 
 
 class Presence(Struct, eq=False):
-    """An enrolled agent. `heard_at`: the last message, on the master's clock."""
+    """An enrolled agent. `heard_at`: the last message, on the master's clock.
+
+    Lists of hosts are made from these beside the hub: a value is replaced, never changed in
+    place, and a host that registers anew gets a new Presence.
+    """
 
     id: str
     key: str
@@ -34,6 +39,8 @@ class Presence(Struct, eq=False):
     labels: dict[str, str]
     standing: Standing
     slots: int
+    version: str
+    facts: bytes  # msgpack: a tenth of what they take as a dict
     heard_at: float
     beat_s: float
     session: str | None = None
@@ -50,6 +57,7 @@ class Roster:
         self._agents: dict[str, Presence] = {}
         self._roles: dict[str, tuple[str, str]] = {}
         self._fleet: Fleet | None = None
+        self.names_version = 0  # grows when a host came, or its name changed
 
     # ---- keys
 
@@ -68,6 +76,7 @@ class Roster:
         for key in web_keys:
             self.add_web(key)
         self._fleet = None
+        self.names_version += 1
 
     # ---- agents
 
@@ -80,12 +89,24 @@ class Roster:
     def get(self, id: str) -> Presence | None:
         return self._agents.get(id)
 
+    def all(self) -> list[Presence]:
+        """Every agent of this moment, in no order."""
+        return list(self._agents.values())
+
+    def named(self, name: str) -> list[str]:
+        """The ids of the agents with this id or hostname."""
+        if name in self._agents:
+            return [name]
+        return [agent.id for agent in self._agents.values() if agent.hostname == name]
+
     def registered(self, agent: Agent, now: float) -> str:
         """An agent registered: its new session, which ends the one before."""
         presence = _presence(agent, self.heartbeat_s)
         old = self._agents.get(agent.id)
         if old is not None:
             presence.busy, presence.skew_s = old.busy, old.skew_s
+        if old is None or old.hostname != agent.hostname:
+            self.names_version += 1
         presence.session = secrets.token_hex(8)
         self._agents[agent.id] = presence
         self._set_role(agent.key, agent.id, agent.standing)
@@ -142,12 +163,7 @@ class Roster:
 
     def state(self, id: str, now: float) -> AgentState:
         presence = self._agents.get(id)
-        if presence is None:
-            return AgentState.OFFLINE
-        missed = (now - presence.heard_at) / presence.beat_s
-        if presence.session is None or missed > OFFLINE_AFTER_BEATS:
-            return AgentState.OFFLINE
-        return AgentState.STALE if missed > STALE_AFTER_BEATS else AgentState.ONLINE
+        return AgentState.OFFLINE if presence is None else state_of(presence, now)
 
     def seen_since_last(self) -> dict[str, Seen]:
         """Who was heard since the last call, for the store."""
@@ -176,6 +192,14 @@ class Roster:
         self._roles[key] = (AGENT if standing is Standing.ENROLLED else REFUSED, agent)
 
 
+def state_of(presence: Presence, now: float) -> AgentState:
+    """How recently the agent was heard of, in its own beats."""
+    missed = (now - presence.heard_at) / presence.beat_s
+    if presence.session is None or missed > OFFLINE_AFTER_BEATS:
+        return AgentState.OFFLINE
+    return AgentState.STALE if missed > STALE_AFTER_BEATS else AgentState.ONLINE
+
+
 def _presence(agent: Agent, beat_s: float) -> Presence:
     return Presence(
         id=agent.id,
@@ -185,6 +209,8 @@ def _presence(agent: Agent, beat_s: float) -> Presence:
         labels=agent.labels,
         standing=agent.standing,
         slots=agent.slots,
+        version=agent.version,
+        facts=msgspec.msgpack.encode(agent.facts),
         heard_at=agent.last_seen,
         beat_s=beat_s,
     )
