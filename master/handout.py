@@ -16,13 +16,13 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from master.books import Books, Change, ended, is_open, may_learn, sweep_of, wanted
 from master.records import Agent, Run, Task
 from master.state import move_run, move_task
-from master.task import count, has_place, limit_exceeded, may_hand_out, verdict
+from master.task import count, has_place, may_hand_out
 from utils import iso
 from wire.messages import Done, DoneRecord, Grant, Held, Poll, Result, TaskSpec, Word
 from wire.states import (
-    ENDED_RUN,
     ENDED_TASK,
     Cause,
     RunState,
@@ -41,30 +41,6 @@ _CAUSE_OF_STOP = {Stop.CANCEL: Cause.CANCEL, Stop.LIMIT: Cause.LIMIT}
 
 
 # ---- what a decision returns
-
-
-class Sweep(Struct, frozen=True, kw_only=True):
-    """One move of many runs of a task, to be made in one statement, after the single runs.
-
-    `to`: what the WAITING ones become, None to leave them. `want`: what is wanted of those that
-    are RUNNING, or UNKNOWN and not settled, and of which nothing but SKIP is wanted yet; None to
-    leave them. The task's counters have it already.
-    """
-
-    task: str
-    to: RunState | None
-    reason: str
-    want: Want | None
-    at: float
-
-
-class Change(Struct, frozen=True, kw_only=True):
-    """The records as they are to be written; first `runs` and `tasks`, then `sweeps`."""
-
-    agent: Agent | None = None  # None: as it was
-    tasks: tuple[Task, ...] = ()
-    runs: tuple[Run, ...] = ()
-    sweeps: tuple[Sweep, ...] = ()
 
 
 class Sent(Struct, frozen=True, kw_only=True):
@@ -120,7 +96,7 @@ def judge_poll(
     """
     if poll.instance in agent.past_instances:
         return Judgement(quarantine=_clone(agent, poll))
-    books = _Books(tasks, now)
+    books = Books(tasks, now)
     hand = _Hand(books, {run.id: run for run in runs}, poll)
     if journal_lost(agent, poll):
         hand.forget("the agent lost its journal")
@@ -221,7 +197,7 @@ def _of_instance(agent: Agent, instance: str) -> Agent:
 class _Hand:
     """One poll laid against the runs of its agent; collects what is to be answered."""
 
-    def __init__(self, books: "_Books", runs: dict[str, Run], poll: Poll):
+    def __init__(self, books: Books, runs: dict[str, Run], poll: Poll):
         self.books = books
         self.runs = runs
         self.poll = poll
@@ -299,11 +275,6 @@ class _Hand:
         return run
 
 
-def is_open(run: Run) -> bool:
-    """Was it handed out, and may more be learnt about it?"""
-    return run.state is RunState.RUNNING or (run.state is RunState.UNKNOWN and not run.settled)
-
-
 # ---- handing out
 
 
@@ -375,7 +346,7 @@ def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
     """
     if result.attempt != run.attempt or not may_learn(run):
         return None
-    books = _Books({task.id: task}, now)
+    books = Books({task.id: task}, now)
     books.prove(
         run,
         proven_state(run, result.state),
@@ -400,14 +371,6 @@ def proven_state(run: Run, said: RunState) -> RunState:
     return said
 
 
-def may_learn(run: Run) -> bool:
-    """Can evidence from the agent still change what is said of the run?
-
-    Also of one that WAITS: it was handed out by a store that is no more.
-    """
-    return run.state not in ENDED_RUN or run.state is RunState.UNKNOWN
-
-
 def settle_done(
     agent: Agent,
     runs: Iterable[Run],
@@ -420,7 +383,7 @@ def settle_done(
     `runs`: those of the agent that the records or `done.asked` name, and, while `done.hw` is
     above `agent.granted`, all of its WAITING ones. `tasks`: theirs.
     """
-    books = _Books(tasks, now)
+    books = Books(tasks, now)
     records = {(record.run, record.attempt): record for record in done.records}
     behind = done.asked is None and done.hw > agent.granted
     torn = behind and too_short(agent, done)
@@ -442,7 +405,7 @@ def too_short(agent: Agent, done: Done) -> bool:
     return done.floor > agent.granted
 
 
-def _settle(books: "_Books", run: Run, record: DoneRecord) -> None:
+def _settle(books: Books, run: Run, record: DoneRecord) -> None:
     if may_learn(run):
         books.prove(
             run, proven_state(run, record.state), "as the agent remembers it", code=record.code
@@ -461,19 +424,19 @@ def cancel_task(task: Task, now: float) -> Change | None:
     if task.state in ENDED_TASK or task.stop is not None:
         if task.running + task.unknown == 0:
             return None
-        return Change(sweeps=(_sweep(task, None, "", Want.CANCEL, now),))
-    sweep = _sweep(task, RunState.CANCELLED, "cancelled", Want.CANCEL, now)
+        return Change(sweeps=(sweep_of(task, None, "", Want.CANCEL, now),))
+    sweep = sweep_of(task, RunState.CANCELLED, "cancelled", Want.CANCEL, now)
     task = replace(
         count(task, RunState.WAITING, RunState.CANCELLED, task.waiting),
         stop=Stop.CANCEL,
         reason="being stopped",
     )
-    return Change(tasks=(_ended(task, now),), sweeps=(sweep,))
+    return Change(tasks=(ended(task, now),), sweeps=(sweep,))
 
 
 def cancel_run(task: Task, run: Run, now: float) -> Change | None:
     """Stop one run; None: it has ended, or is being stopped already."""
-    books = _Books({task.id: task}, now)
+    books = Books({task.id: task}, now)
     if run.state is RunState.WAITING:
         books.move(run, RunState.CANCELLED, "cancelled")
         return books.close()
@@ -491,9 +454,9 @@ def expire_task(task: Task, now: float) -> Change | None:
     if task.state in ENDED_TASK or task.waiting == 0 or now < task.expires_at:
         return None
     reason = f"not started by {iso(task.expires_at)}"
-    sweep = _sweep(task, RunState.SKIPPED, reason, None, now)
+    sweep = sweep_of(task, RunState.SKIPPED, reason, None, now)
     task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
-    return Change(tasks=(_ended(task, now),), sweeps=(sweep,))
+    return Change(tasks=(ended(task, now),), sweeps=(sweep,))
 
 
 def expire_run(task: Task, agent: Agent, run: Run, now: float) -> Change | None:
@@ -504,7 +467,7 @@ def expire_run(task: Task, agent: Agent, run: Run, now: float) -> Change | None:
     """
     if now < run.start_by:
         return None
-    books = _Books({task.id: task}, now)
+    books = Books({task.id: task}, now)
     if run.state is RunState.WAITING:
         books.move(run, RunState.SKIPPED, f"not started by {iso(run.start_by)}")
         return books.close()
@@ -527,7 +490,7 @@ def lose_run(task: Task, agent: Agent, run: Run, silent_since: float, now: float
     """Give up waiting for a run's agent, see `silent_since`; None: not yet."""
     if run.state is not RunState.RUNNING or now - silent_since < task.lost_after:
         return None
-    books = _Books({task.id: task}, now)
+    books = Books({task.id: task}, now)
     books.move(run, RunState.UNKNOWN, f"agent not seen since {iso(agent.last_seen)}")
     return books.close()
 
@@ -541,128 +504,10 @@ def bury_agent(
     now: float,
 ) -> Change:
     """Revoke or quarantine an agent. `runs`: its RUNNING and WAITING ones, `tasks`: theirs."""
-    books = _Books(tasks, now)
+    books = Books(tasks, now)
     for run in runs:
         if run.state is RunState.RUNNING:
             books.move(run, RunState.UNKNOWN, reason)
         elif run.state is RunState.WAITING:
             books.move(run, RunState.SKIPPED, reason)
     return books.close(replace(agent, standing=standing))
-
-
-# ---- sweeps, for whoever holds the records
-
-
-def swept(run: Run, sweep: Sweep) -> Run:
-    """The run as the sweep leaves it; the same record if it does not concern it."""
-    if run.task != sweep.task:
-        return run
-    if run.state is RunState.WAITING and sweep.to is not None:
-        state = move_run(run.id, run.state, sweep.to)
-        return replace(run, state=state, reason=sweep.reason, ended_at=sweep.at)
-    if is_open(run) and sweep.want is not None:
-        return wanted(run, sweep.want)
-    return run
-
-
-def wanted(run: Run, want: Want) -> Run:
-    """The run, with something wanted of it; what was wanted first stays, unless it was SKIP."""
-    if run.want not in (None, Want.SKIP):
-        return run
-    return replace(run, want=want, reason="being stopped" if want is not Want.SKIP else run.reason)
-
-
-def _sweep(task: Task, to: RunState | None, reason: str, want: Want | None, now: float) -> Sweep:
-    return Sweep(task=task.id, to=to, reason=reason, want=want, at=now)
-
-
-# ---- keeping counters, limits and ends in step
-
-
-class _Books:
-    """The tasks and runs that a decision changes; every move of a run is counted here.
-
-    Single moves come first. What follows from them for a task (its limit is exceeded, it has
-    ended) is decided once, by `close`.
-    """
-
-    def __init__(self, tasks: Mapping[str, Task], now: float):
-        self.now = now
-        self._tasks = dict(tasks)
-        self._touched: dict[str, None] = {}
-        self._runs: dict[str, Run] = {}
-
-    def task(self, run: Run) -> Task:
-        return self._tasks[run.task]
-
-    def note(self, run: Run) -> Run:
-        """A run that changed without moving."""
-        self._runs[run.id] = run
-        return run
-
-    def move(self, run: Run, to: RunState, reason: str) -> Run:
-        self._count(run, to)
-        ended_at = self.now if to in ENDED_RUN else None
-        state = move_run(run.id, run.state, to)
-        return self.note(replace(run, state=state, reason=reason, ended_at=ended_at))
-
-    def settle_unknown(self, run: Run, reason: str) -> Run:
-        """Nothing more can be learnt about this run."""
-        if run.state is not RunState.UNKNOWN:
-            run = self.move(run, RunState.UNKNOWN, reason)
-        return self.note(replace(run, reason=reason, settled=True))
-
-    def prove(self, run: Run, to: RunState, reason: str, **facts: object) -> Run:
-        """What the agent says of a run. UNKNOWN is also something it may say, for good."""
-        if run.state is RunState.WAITING:
-            run = self.move(run, RunState.UNKNOWN, reason)
-        if to is RunState.UNKNOWN:
-            run = self.settle_unknown(run, reason)
-        else:
-            run = self.move(run, to, reason)
-        facts = {**facts, "ended_at": facts.get("ended_at") or run.ended_at}
-        return self.note(replace(run, settled=True, **facts))
-
-    def close(self, agent: Agent | None = None) -> Change:
-        tasks, sweeps = [], []
-        for task_id in self._touched:
-            task, sweep = _consequences(self._tasks[task_id], self.now)
-            tasks.append(task)
-            if sweep is not None:
-                sweeps.append(sweep)
-        runs = tuple(self._runs.values())
-        return Change(agent=agent, tasks=tuple(tasks), runs=runs, sweeps=tuple(sweeps))
-
-    def _count(self, run: Run, to: RunState) -> None:
-        """A task that has ended is not reopened, and its counters stay as they were."""
-        task = self._tasks[run.task]
-        if task.state not in ENDED_TASK:
-            self._tasks[task.id] = count(task, run.state, to)
-            self._touched[task.id] = None
-
-
-def _consequences(task: Task, now: float) -> tuple[Task, Sweep | None]:
-    """Stop the task if its limit is exceeded, end it if its last run has ended."""
-    sweep = None
-    reason = limit_exceeded(task) if task.stop is None else None
-    if reason is not None:
-        want = Want.LIMIT if task.on_limit == "kill" else None
-        if task.waiting or want is not None:
-            sweep = _sweep(task, RunState.SKIPPED, reason, want, now)
-        task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
-        task = replace(task, stop=Stop.LIMIT, reason=reason)
-    return _ended(task, now), sweep
-
-
-def _ended(task: Task, now: float) -> Task:
-    """The task with its verdict, if all its runs have ended."""
-    end = verdict(task)
-    if end is None or task.state in ENDED_TASK:
-        return task
-    state, reason = end
-    return replace(task, state=move_task(task.id, task.state, state), reason=reason, ended_at=now)
-
-
-def opened(task: Task, now: float) -> Task:
-    """A task as it is first written: it may have ended already, if every target was skipped."""
-    return _ended(task, now)

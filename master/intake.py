@@ -3,8 +3,8 @@
 import hashlib
 from typing import Any
 
+from master.books import ended
 from master.changes import Added, NewTask
-from master.handout import opened
 from master.ids import new_id
 from master.records import Task
 from master.rows import to_json
@@ -32,7 +32,7 @@ def add_task(tx: Tx, new: NewTask) -> Added:
             task=new.id,
             now=tx.now,
         )
-    begun = opened(task, tx.now)
+    begun = ended(task, tx.now)
     if begun is not task:
         tx.put(begun)
     return Added(begun, created=True)

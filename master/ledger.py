@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from master import handout
+from master.books import Change, Sweep, swept
 from master.changes import Appended, Changed, Finished, Hold, PollAnswer
-from master.handout import Change, Judgement, Sent, Sweep
+from master.handout import Judgement, Sent
 from master.output import end_of, fit
 from master.records import Agent, Run, Task
 from master.rows import AgentRow, RunRow, TaskRow, to_json
@@ -101,7 +102,7 @@ class _Effects:
         task = _task(self._tx, sweep.task)
         if sweep.want is not None:
             for run in self._tx.runs_of_task(task, RunState.RUNNING, RunState.UNKNOWN):
-                self.run(handout.swept(run, sweep))
+                self.run(swept(run, sweep))
         if sweep.to is not None:
             self._tx.sweep_waiting(sweep)
 

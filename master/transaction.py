@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master.handout import Sweep, is_open, swept
+from master.books import Sweep, is_open, swept
 from master.records import Agent, Run, Task
 from master.rows import (
     AgentRow,
