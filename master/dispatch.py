@@ -135,7 +135,7 @@ class Dispatcher:
             if run.state is RunState.RUNNING:
                 self._windows.handed_out(run.task, run.agent)
         for task in changed.tasks:
-            self._ring.publish("task", task)
+            self._ring.publish("task", task, moved=task.id in changed.moved)
             self._windows.saw(task)
             self._waiters.saw(task)
         for agent in changed.wake:
@@ -163,7 +163,7 @@ class Dispatcher:
                 outcome.set_exception(stored)
                 return
             if stored.created:
-                self._opened(stored.task, waiting)
+                self.opened(stored.task, waiting)
             outcome.set(stored)
 
         self._storage.add_task(new).then(done)
@@ -172,7 +172,7 @@ class Dispatcher:
         added: Added = outcome.get()
         return added
 
-    def _opened(self, task: Task, agents: list[str]) -> None:
+    def opened(self, task: Task, agents: list[str]) -> None:
         """A new task: wake those of its agents that may start now."""
         self._ring.publish("task", task)
         self._waiters.saw(task)
@@ -195,7 +195,7 @@ class Dispatcher:
 
 def _starved(window: Window) -> bool:
     """It has places and nobody left to ask, though runs wait."""
-    return not window.waiting and window.has_place()
+    return not window.line and window.has_place()
 
 
 def _answer_empty(parked: Parked) -> None:

@@ -73,29 +73,12 @@ class Mailbox:
 
 
 class Window:
-    """A task whose runs wait: which agents to wake when there is a place.
+    """A task whose runs wait: which agents to wake when there is a place."""
 
-    An agent that is not parked, or has no free slot, is passed over: the poll with which it
-    comes back looks for itself, and it stands in line again if there was no place then.
-    """
-
-    def __init__(self, task: Task, waiting: Iterable[str]):
+    def __init__(self, task: Task, line: Iterable[str]):
         self.task = task
-        self.waiting = deque(waiting)
-        self.called: set[str] = set()  # no longer in line, and not handed its run since
+        self.line = deque(line)  # agents whose turn has not come, in the order of their runs
         self.asked = 0  # wakes whose look has not ended
-
-    def next_agents(self, mailbox: Mailbox) -> list[str]:
-        """The agents to wake now, as many as there are places; they count as asked."""
-        found: list[str] = []
-        while self.waiting and self.has_place(len(found)):
-            agent = self.waiting.popleft()
-            self.called.add(agent)
-            parked = mailbox.get(agent)
-            if parked is not None and parked.poll.free > 0:
-                found.append(agent)
-        self.asked += len(found)
-        return found
 
     def has_place(self, more: int = 0) -> bool:
         """One run more than `more` and those asked for may start."""
@@ -104,15 +87,14 @@ class Window:
             return False
         return task.parallel == 0 or task.running + self.asked + more < task.parallel
 
-    def stand_in_line_again(self, agent: str) -> None:
-        """The agent has looked in vain. If there was no place for it, one will be free later."""
-        if agent in self.called and not self.has_place():
-            self.called.remove(agent)
-            self.waiting.append(agent)
-
 
 class Windows:
-    """The windows of all tasks that have waiting runs, and the wakes under way."""
+    """The windows of all tasks that have waiting runs, and the wakes under way.
+
+    An agent that is not parked at its turn, or has no free slot, is passed over: the poll
+    with which it comes back looks for itself. If that look finds no place, the agent stands
+    in line again.
+    """
 
     def __init__(self, mailbox: Mailbox, look: Callable[[str], bool]):
         """`look(agent)` starts a look for the agent's parked poll; False if none is parked."""
@@ -120,18 +102,16 @@ class Windows:
         self._look = look
         self._windows: dict[str, Window] = {}
         self._asked: dict[str, list[str]] = {}  # agent → the tasks it was woken for
+        self._out: dict[str, set[str]] = {}  # agent → the tasks in whose line it is no more
 
     def get(self, task: str) -> Window | None:
         return self._windows.get(task)
 
-    def open(self, task: Task, waiting: Iterable[str]) -> None:
-        """Begin, or begin again, to hand out; `waiting` are the agents of its runs, in order."""
-        window = self._windows.get(task.id)
-        if window is None:
-            window = self._windows[task.id] = Window(task, waiting)
-        else:
-            window.task, window.waiting = task, deque(waiting)
-            window.called.clear()
+    def open(self, task: Task, line: Iterable[str]) -> None:
+        """Begin, or begin again, to hand out; `line` are the agents of its runs, in order."""
+        window = self._windows[task.id] = Window(task, line)
+        for asked in self._asked.values():
+            window.asked += asked.count(task.id)
         self._fill(window)
 
     def saw(self, task: Task) -> None:
@@ -147,22 +127,53 @@ class Windows:
 
     def handed_out(self, task: str, agent: str) -> None:
         """The agent has its run of the task: it is not to be woken for that again."""
-        window = self._windows.get(task)
-        if window is not None:
-            window.called.discard(agent)
+        self._in_again(agent, task)
 
     def looked(self, agent: str) -> None:
         """A look for the agent has ended: its wakes are answered, and a place may be left."""
-        for open_window in self._windows.values():
-            open_window.stand_in_line_again(agent)
-        for task_id in self._asked.pop(agent, ()):
-            window = self._windows.get(task_id)
-            if window is not None:
+        asked = self._asked.pop(agent, [])
+        for task in asked:
+            if (window := self._windows.get(task)) is not None:
                 window.asked -= 1
+        for task in list(self._out.get(agent, ())):
+            self._line_up(agent, task)
+        for task in asked:
+            if (window := self._windows.get(task)) is not None:
                 self._fill(window)
 
+    def _line_up(self, agent: str, task: str) -> None:
+        """The agent has looked in vain. If there was no place for it, one will be free later."""
+        window = self._windows.get(task)
+        if window is None:
+            self._in_again(agent, task)
+        elif not window.has_place():
+            self._in_again(agent, task)
+            window.line.append(agent)
+
+    def _in_again(self, agent: str, task: str) -> None:
+        out = self._out.get(agent)
+        if out is not None:
+            out.discard(task)
+            if not out:
+                del self._out[agent]
+
     def _fill(self, window: Window) -> None:
-        for agent in window.next_agents(self._mailbox):
-            self._asked.setdefault(agent, []).append(window.task.id)
-            if not self._look(agent):
-                self.looked(agent)
+        """Wake as many as there are places; one that turns out to be away leaves its place."""
+        while agents := self._next_agents(window):
+            for agent in agents:
+                if self._look(agent):
+                    self._asked.setdefault(agent, []).append(window.task.id)
+                else:
+                    window.asked -= 1
+
+    def _next_agents(self, window: Window) -> list[str]:
+        """The agents to wake now, as many as there are places; they count as asked."""
+        found: list[str] = []
+        while window.line and window.has_place(len(found)):
+            agent = window.line.popleft()
+            self._out.setdefault(agent, set()).add(window.task.id)
+            parked = self._mailbox.get(agent)
+            if parked is not None and parked.poll.free > 0:
+                found.append(agent)
+        window.asked += len(found)
+        return found

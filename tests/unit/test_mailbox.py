@@ -130,3 +130,22 @@ def test_a_look_in_vain_while_there_are_places_is_not_repeated() -> None:
     windows.looked("a")
     windows.saw(make_task(parallel=2))
     assert looks.agents == ["a"]
+
+
+def test_thousands_that_are_away_are_passed_over_for_one_that_is_there() -> None:
+    windows, mailbox, looks = make_windows(*(f"a{n}" for n in range(3000)), "there")
+    present = looks.mailbox.get("there")
+    windows = Windows(mailbox, lambda agent: looks(agent) and mailbox.get(agent) is present)
+    windows.open(make_task(total=3001, waiting=3001), [*(f"a{n}" for n in range(3000)), "there"])
+    assert len(looks.agents) == 3001
+    windows.saw(make_task(waiting=3000, running=1))
+    windows.looked("there")
+    assert windows.get("t1") is not None
+
+
+def test_a_look_of_an_agent_costs_nothing_for_windows_it_is_not_in() -> None:
+    windows, _, looks = make_windows("a", "b")
+    windows.open(make_task(id="t1", running=1), ["a"])
+    windows.open(make_task(id="t2"), ["b"])
+    windows.looked("b")
+    assert looks.agents == ["b"]
