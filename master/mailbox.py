@@ -32,17 +32,15 @@ class Mailbox:
     """The parked polls, at most one an agent."""
 
     def __init__(self) -> None:
-        self._parked: dict[str, Parked] = {}
-        self._by_deadline: deque[Parked] = deque()
+        self._parked: dict[str, Parked] = {}  # in the order of their deadlines
 
     def __len__(self) -> int:
         return len(self._parked)
 
     def park(self, parked: Parked) -> Parked | None:
         """Keep this poll; an older one of the agent comes back, to be answered empty."""
-        older = self._parked.get(parked.agent)
+        older = self._parked.pop(parked.agent, None)
         self._parked[parked.agent] = parked
-        self._by_deadline.append(parked)
         return older
 
     def get(self, agent: str) -> Parked | None:
@@ -56,16 +54,15 @@ class Mailbox:
         return True
 
     def overdue(self, now: float) -> list[Parked]:
-        """Polls whose wait has ended, removed. Deadlines come in order: every poll parks alike."""
+        """Polls whose wait has ended, removed; one that is looked for is left until it was."""
         found = []
-        while self._by_deadline and self._by_deadline[0].deadline <= now:
-            parked = self._by_deadline.popleft()
-            if not parked.looking and self.take(parked):
-                found.append(parked)
-            elif parked.looking:
-                parked.deadline = now + 1.0
-                self._by_deadline.append(parked)
+        for parked in self._parked.values():
+            if parked.deadline > now:
                 break
+            if not parked.looking:
+                found.append(parked)
+        for parked in found:
+            del self._parked[parked.agent]
         return found
 
     def all(self) -> list[Parked]:
