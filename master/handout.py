@@ -1,10 +1,10 @@
-"""What follows from a poll, a result, a cancel or the passing of time? Decisions on records.
+"""What is an agent told, and what is it handed out, when it polls? Decisions on records.
 
 Every function takes the records that the transaction has locked, and `now`, and returns the
 records as they are to be written. Nothing is written, sent or timed here; what is not returned
 stays as it was. Each rule that keeps a run from starting twice, or from being called something
 that it isn't, is one small predicate with its reason; tests/model replaces them one by one and
-shows what happens then.
+shows what happens then. How runs end is in master/outcome.py.
 
 The rule behind most of them: hand-outs are numbered per agent, and an agent's `hw` is the highest
 number that its journal has accepted. A run with a higher number did not arrive; one with a lower
@@ -16,14 +16,12 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master.books import Books, Change, ended, is_open, may_learn, sweep_of, wanted
+from master.books import Books, Change, is_open, may_learn
 from master.records import Agent, Run, Task
 from master.state import move_run, move_task
 from master.task import count, has_place, may_hand_out
-from utils import iso
-from wire.messages import Done, DoneRecord, Grant, Held, Poll, Result, TaskSpec, Word
+from wire.messages import Grant, Held, Poll, TaskSpec, Word
 from wire.states import (
-    ENDED_TASK,
     Cause,
     RunState,
     Stage,
@@ -323,191 +321,3 @@ def grant_of(sent: Sent, spec: TaskSpec, now: float) -> Grant:
         cause=sent.cause,
         task=None if sent.cause is not None else spec,
     )
-
-
-# ---- results
-
-
-def confirmed(agent: Agent, hw: int) -> Agent:
-    """The agent with the `hw` that a result has told; what no store has granted is a poll's to say.
-
-    The poll that follows then has nothing to write.
-    """
-    if not agent.acked < hw <= agent.granted:
-        return agent
-    return replace(agent, acked=hw)
-
-
-def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
-    """What a result changes; None: nothing, and it is acknowledged all the same.
-
-    A repeat, a result of an earlier attempt and one that comes after another verdict change
-    nothing; UNKNOWN is replaced, once. Raises IllegalMove if `result.state` is no end.
-    """
-    if result.attempt != run.attempt or not may_learn(run):
-        return None
-    books = Books({task.id: task}, now)
-    books.prove(
-        run,
-        proven_state(run, result.state),
-        result.reason,
-        code=result.code,
-        started_at=result.started_at,
-        ended_at=result.ended_at,
-        killed=result.killed,
-        survivors=result.survivors,
-        left_running=result.left_running,
-        output_bytes=max(run.output_bytes, result.output_bytes),
-        output_sha256=result.output_sha256,
-        output_gap=result.output_gap,
-    )
-    return books.close()
-
-
-def proven_state(run: Run, said: RunState) -> RunState:
-    """What a run ended as. Why one never started, the agent may have forgotten; the master not."""
-    if said is RunState.SKIPPED and run.want is Want.CANCEL:
-        return RunState.CANCELLED
-    return said
-
-
-def settle_done(
-    agent: Agent,
-    runs: Iterable[Run],
-    tasks: Mapping[str, Task],
-    done: Done,
-    now: float,
-) -> Change:
-    """Take over the done records that were recalled.
-
-    `runs`: those of the agent that the records or `done.asked` name, and, while `done.hw` is
-    above `agent.granted`, all of its WAITING ones. `tasks`: theirs.
-    """
-    books = Books(tasks, now)
-    records = {(record.run, record.attempt): record for record in done.records}
-    behind = done.asked is None and done.hw > agent.granted
-    torn = behind and too_short(agent, done)
-    for run in runs:
-        record = records.get((run.id, run.attempt))
-        if record is not None:
-            _settle(books, run, record)
-        elif is_open(run) and done.asked is not None and run.id in done.asked:
-            books.settle_unknown(run, "the agent no longer knows how it ended")
-        elif torn and run.state is RunState.WAITING:
-            books.settle_unknown(run, "it may have run before the store was restored")
-    if behind:
-        agent = replace(agent, granted=done.hw, acked=done.hw)
-    return books.close(agent)
-
-
-def too_short(agent: Agent, done: Done) -> bool:
-    """Has the agent forgotten hand-outs that this store has never known?"""
-    return done.floor > agent.granted
-
-
-def _settle(books: Books, run: Run, record: DoneRecord) -> None:
-    if may_learn(run):
-        books.prove(
-            run, proven_state(run, record.state), "as the agent remembers it", code=record.code
-        )
-
-
-# ---- people and time
-
-
-def cancel_task(task: Task, now: float) -> Change | None:
-    """Stop a task for good; None: there is nothing left to stop.
-
-    The first cause stays: a task that a limit had stopped ends FAILED, but what still runs of
-    it is stopped now. The task has not ended before its last run.
-    """
-    if task.state in ENDED_TASK or task.stop is not None:
-        if task.running + task.unknown == 0:
-            return None
-        return Change(sweeps=(sweep_of(task, None, "", Want.CANCEL, now),))
-    sweep = sweep_of(task, RunState.CANCELLED, "cancelled", Want.CANCEL, now)
-    task = replace(
-        count(task, RunState.WAITING, RunState.CANCELLED, task.waiting),
-        stop=Stop.CANCEL,
-        reason="being stopped",
-    )
-    return Change(tasks=(ended(task, now),), sweeps=(sweep,))
-
-
-def cancel_run(task: Task, run: Run, now: float) -> Change | None:
-    """Stop one run; None: it has ended, or is being stopped already."""
-    books = Books({task.id: task}, now)
-    if run.state is RunState.WAITING:
-        books.move(run, RunState.CANCELLED, "cancelled")
-        return books.close()
-    if not is_open(run) or run.want in (Want.CANCEL, Want.LIMIT):
-        return None
-    books.note(wanted(run, Want.CANCEL))
-    return books.close()
-
-
-def expire_task(task: Task, now: float) -> Change | None:
-    """Skip all that waits of a task whose time to start has passed; None: it has not.
-
-    Every run of a task has the task's `expires_at` as its start_by.
-    """
-    if task.state in ENDED_TASK or task.waiting == 0 or now < task.expires_at:
-        return None
-    reason = f"not started by {iso(task.expires_at)}"
-    sweep = sweep_of(task, RunState.SKIPPED, reason, None, now)
-    task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
-    return Change(tasks=(ended(task, now),), sweeps=(sweep,))
-
-
-def expire_run(task: Task, agent: Agent, run: Run, now: float) -> Change | None:
-    """Skip a run whose time to start has passed; None: it has not, or the run may have started.
-
-    One that was handed out and is not confirmed is asked for as void; if it turns out to have
-    started in time, it goes on.
-    """
-    if now < run.start_by:
-        return None
-    books = Books({task.id: task}, now)
-    if run.state is RunState.WAITING:
-        books.move(run, RunState.SKIPPED, f"not started by {iso(run.start_by)}")
-        return books.close()
-    if not (is_open(run) and run.want is None and lost(run, agent.acked)):
-        return None
-    books.note(wanted(run, Want.SKIP))
-    return books.close()
-
-
-def silent_since(agent: Agent, listening_since: float, last_stall: float) -> float:
-    """From when on the silence of an agent counts.
-
-    While this master was not there, or was stalled, no agent could be heard: without this, a
-    master that slept would declare the whole fleet lost.
-    """
-    return max(agent.last_seen, listening_since, last_stall)
-
-
-def lose_run(task: Task, agent: Agent, run: Run, silent_since: float, now: float) -> Change | None:
-    """Give up waiting for a run's agent, see `silent_since`; None: not yet."""
-    if run.state is not RunState.RUNNING or now - silent_since < task.lost_after:
-        return None
-    books = Books({task.id: task}, now)
-    books.move(run, RunState.UNKNOWN, f"agent not seen since {iso(agent.last_seen)}")
-    return books.close()
-
-
-def bury_agent(
-    agent: Agent,
-    runs: Iterable[Run],
-    tasks: Mapping[str, Task],
-    standing: Standing,
-    reason: str,
-    now: float,
-) -> Change:
-    """Revoke or quarantine an agent. `runs`: its RUNNING and WAITING ones, `tasks`: theirs."""
-    books = Books(tasks, now)
-    for run in runs:
-        if run.state is RunState.RUNNING:
-            books.move(run, RunState.UNKNOWN, reason)
-        elif run.state is RunState.WAITING:
-            books.move(run, RunState.SKIPPED, reason)
-    return books.close(replace(agent, standing=standing))

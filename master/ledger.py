@@ -1,8 +1,8 @@
 """How do decisions on runs come into the store? Fetch the records, decide, put what is returned.
 
-The rules are in master/handout.py; here is only what they need to be given and where
-their answers go. What an agent says is applied to its own runs alone: any other run
-is, for it, one that the store does not know.
+The rules are in master/handout.py and master/outcome.py; here is only what they need to
+be given and where their answers go. What an agent says is applied to its own runs
+alone: any other run is, for it, one that the store does not know.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from master import handout
+from master import handout, outcome
 from master.books import Change, Sweep, swept
 from master.changes import Appended, Changed, Finished, Hold, PollAnswer
 from master.handout import Judgement, Sent
@@ -178,8 +178,8 @@ def finish(tx: Tx, agent_id: str, result: Result) -> Finished:
     if run is None:
         return Finished(ResultAnswer(offset=0, stray=True))
     effects = _Effects(tx)
-    effects.agent(handout.confirmed(_agent(tx, agent_id), result.hw))
-    change = handout.finish(_task(tx, run.task), run, _believable(result, tx.now), tx.now)
+    effects.agent(outcome.confirmed(_agent(tx, agent_id), result.hw))
+    change = outcome.finish(_task(tx, run.task), run, _believable(result, tx.now), tx.now)
     effects.apply(_keeping_gap(change, run))
     if result.attempt != run.attempt:
         return Finished(ResultAnswer(offset=0, refused=True))
@@ -259,7 +259,7 @@ def settle_done(tx: Tx, agent_id: str, done: Done) -> Changed:
     if done.hw > agent.granted:
         runs = _merged(runs, tx.waiting_runs_of_agent(agent_id))
     effects = _Effects(tx)
-    effects.apply(handout.settle_done(agent, runs, _tasks(tx, runs), done, tx.now))
+    effects.apply(outcome.settle_done(agent, runs, _tasks(tx, runs), done, tx.now))
     return effects.changed()
 
 
@@ -268,7 +268,7 @@ def settle_done(tx: Tx, agent_id: str, done: Done) -> Changed:
 
 def cancel_task(tx: Tx, task_id: str) -> Changed:
     effects = _Effects(tx)
-    effects.apply(handout.cancel_task(_task(tx, task_id), tx.now))
+    effects.apply(outcome.cancel_task(_task(tx, task_id), tx.now))
     return effects.changed()
 
 
@@ -277,7 +277,7 @@ def cancel_run(tx: Tx, run_id: str) -> Changed:
     if run is None:
         raise NotFound(f"no run has the id {run_id}")
     effects = _Effects(tx)
-    effects.apply(handout.cancel_run(_task(tx, run.task), run, tx.now))
+    effects.apply(outcome.cancel_run(_task(tx, run.task), run, tx.now))
     return effects.changed()
 
 
@@ -290,7 +290,7 @@ def bury_agent(tx: Tx, agent_id: str, standing: Standing, reason: str) -> Change
 def _bury(tx: Tx, effects: _Effects, agent: Agent, standing: Standing, reason: str) -> None:
     running = [run for run in tx.open_runs(agent.id) if run.state is RunState.RUNNING]
     runs = [*running, *tx.waiting_runs_of_agent(agent.id)]
-    effects.apply(handout.bury_agent(agent, runs, _tasks(tx, runs), standing, reason, tx.now))
+    effects.apply(outcome.bury_agent(agent, runs, _tasks(tx, runs), standing, reason, tx.now))
 
 
 def hold(tx: Tx, reason: str) -> Hold:
@@ -319,11 +319,11 @@ def expire(tx: Tx) -> Changed:
     """At most SWEPT_AT_ONCE of each kind; the next sweep goes on."""
     effects = _Effects(tx)
     for (task_id,) in tx.rows("expired_tasks", now=tx.now, limit=SWEPT_AT_ONCE):
-        effects.apply(handout.expire_task(_task(tx, task_id), tx.now))
+        effects.apply(outcome.expire_task(_task(tx, task_id), tx.now))
     late = tx.rows("unacknowledged_late_runs", now=tx.now, limit=SWEPT_AT_ONCE)
     for run in tx.runs(id for (id,) in late):
         task, agent = _task(tx, run.task), _agent(tx, run.agent)
-        effects.apply(handout.expire_run(task, agent, run, tx.now))
+        effects.apply(outcome.expire_run(task, agent, run, tx.now))
     return effects.changed()
 
 
@@ -337,8 +337,8 @@ def silence(
     for run in tx.runs(id for (id,) in found):
         task, agent = _task(tx, run.task), _agent(tx, run.agent)
         agent = replace(agent, last_seen=max(agent.last_seen, heard_at(agent.id)))
-        since = handout.silent_since(agent, listening_since, last_stall)
-        effects.apply(handout.lose_run(task, agent, run, since, tx.now))
+        since = outcome.silent_since(agent, listening_since, last_stall)
+        effects.apply(outcome.lose_run(task, agent, run, since, tx.now))
     return effects.changed()
 
 

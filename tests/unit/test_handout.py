@@ -2,7 +2,7 @@
 
 import pytest
 
-from master import handout
+from master import handout, outcome
 from master.books import Sweep, ended, swept, wanted
 from master.records import Run, Task
 from master.state import IllegalMove
@@ -311,7 +311,7 @@ def test_it_settles_a_restored_store_by_the_done_list():
     runs = [make_run("r1"), make_run("r2"), make_run("r3")]
     done = make_done(remembered(RunState.SUCCEED, "r1", 1), hw=2)
 
-    change = handout.settle_done(make_agent(), runs, {"t1": make_task(3)}, done, NOW)
+    change = outcome.settle_done(make_agent(), runs, {"t1": make_task(3)}, done, NOW)
 
     run, task = only(change)
     assert (run.id, run.state, run.code) == ("r1", RunState.SUCCEED, 0)
@@ -323,7 +323,7 @@ def test_it_settles_a_restored_store_by_the_done_list():
 def test_it_starts_nothing_that_a_short_done_list_may_have_forgotten():
     done = make_done(hw=9, floor=8)
 
-    change = handout.settle_done(
+    change = outcome.settle_done(
         make_agent(granted=3), [make_run()], {"t1": make_task(2)}, done, NOW
     )
 
@@ -334,7 +334,7 @@ def test_it_starts_nothing_that_a_short_done_list_may_have_forgotten():
 def test_it_lets_waiting_runs_wait_when_the_done_list_is_long_enough():
     done = make_done(hw=9, floor=3)
 
-    change = handout.settle_done(make_agent(granted=3), [make_run()], {"t1": make_task()}, done, 0)
+    change = outcome.settle_done(make_agent(granted=3), [make_run()], {"t1": make_task()}, done, 0)
 
     assert change.runs == ()
 
@@ -344,7 +344,7 @@ def test_it_settles_what_was_asked_for():
     done = make_done(remembered(RunState.FAILED, "r1"), asked=["r1", "r2"])
     task = make_task(2, running=2)
 
-    change = handout.settle_done(make_agent(granted=1), runs, {"t1": task}, done, NOW)
+    change = outcome.settle_done(make_agent(granted=1), runs, {"t1": task}, done, NOW)
 
     known, unknown = change.runs
     assert known.state is RunState.FAILED
@@ -356,7 +356,7 @@ def test_it_takes_a_done_list_twice():
     run = make_run(state=RunState.SUCCEED)
     task = make_task(2, succeed=1)
 
-    change = handout.settle_done(
+    change = outcome.settle_done(
         make_agent(granted=1, acked=1), [run], {"t1": task}, make_done(asked=["r1"]), NOW
     )
 
@@ -432,7 +432,7 @@ def test_it_builds_the_message_of_a_void_hand_out_without_a_task():
 def test_it_ends_a_run_and_with_it_the_task():
     run = make_run(state=RunState.RUNNING)
 
-    change = handout.finish(make_task(running=1), run, make_result(output_bytes=6), NOW + 3)
+    change = outcome.finish(make_task(running=1), run, make_result(output_bytes=6), NOW + 3)
 
     assert change is not None
     ended, task = only(change)
@@ -454,26 +454,26 @@ def test_it_changes_nothing_by_a_result_that_comes_late(run):
     late = make_run(**run)
     task = make_task(2, **{late.state.lower(): 1})
 
-    assert handout.finish(task, late, make_result(RunState.FAILED), NOW) is None
+    assert outcome.finish(task, late, make_result(RunState.FAILED), NOW) is None
 
 
 def test_it_replaces_unknown_by_what_the_agent_proves_once():
     run = make_run(state=RunState.UNKNOWN)
     task = make_task(2, unknown=1)
 
-    change = handout.finish(task, run, make_result(), NOW)
+    change = outcome.finish(task, run, make_result(), NOW)
 
     assert change is not None
     proven, counted = only(change)
     assert proven.state is RunState.SUCCEED
     assert (counted.unknown, counted.succeed) == (0, 1)
-    assert handout.finish(counted, proven, make_result(RunState.FAILED), NOW) is None
+    assert outcome.finish(counted, proven, make_result(RunState.FAILED), NOW) is None
 
 
 def test_it_settles_a_run_of_a_task_that_has_ended_without_reopening_it():
     task = make_task(1, unknown=1, state=TaskState.FAILED)
 
-    change = handout.finish(task, make_run(state=RunState.UNKNOWN), make_result(), NOW)
+    change = outcome.finish(task, make_run(state=RunState.UNKNOWN), make_result(), NOW)
 
     assert change is not None
     assert [run.state for run in change.runs] == [RunState.SUCCEED]
@@ -483,7 +483,7 @@ def test_it_settles_a_run_of_a_task_that_has_ended_without_reopening_it():
 def test_it_believes_an_agent_that_says_unknown():
     result = make_result(RunState.UNKNOWN, cause=Cause.LOST, reason="the host went down")
 
-    change = handout.finish(make_task(running=1), make_run(state=RunState.RUNNING), result, NOW)
+    change = outcome.finish(make_task(running=1), make_run(state=RunState.RUNNING), result, NOW)
 
     assert change is not None
     run, _ = only(change)
@@ -491,7 +491,7 @@ def test_it_believes_an_agent_that_says_unknown():
 
 
 def test_it_takes_a_result_of_a_run_that_a_restored_store_thinks_waits():
-    change = handout.finish(make_task(2), make_run(), make_result(), NOW)
+    change = outcome.finish(make_task(2), make_run(), make_result(), NOW)
 
     assert change is not None
     run, task = only(change)
@@ -505,13 +505,13 @@ def test_it_refuses_a_result_that_is_no_end(state, was):
     task = make_task(2, running=1)
 
     with pytest.raises(IllegalMove):
-        handout.finish(task, make_run(state=was), make_result(state), NOW)
+        outcome.finish(task, make_run(state=was), make_result(state), NOW)
 
 
 def test_it_knows_why_a_run_never_started_though_the_agent_has_forgotten():
     run = make_run(state=RunState.RUNNING, want=Want.CANCEL)
 
-    change = handout.finish(make_task(running=1), run, make_result(RunState.SKIPPED), NOW)
+    change = outcome.finish(make_task(running=1), run, make_result(RunState.SKIPPED), NOW)
 
     assert change is not None and change.runs[0].state is RunState.CANCELLED
 
@@ -522,7 +522,7 @@ def test_it_knows_why_a_run_never_started_though_the_agent_has_forgotten():
 def test_it_skips_what_waits_when_a_limit_is_exceeded():
     task = make_task(10, running=2, fail_count=0)
 
-    change = handout.finish(
+    change = outcome.finish(
         task, make_run(state=RunState.RUNNING), make_result(RunState.FAILED), NOW
     )
 
@@ -540,7 +540,7 @@ def test_it_skips_what_waits_when_a_limit_is_exceeded():
 def test_it_ends_the_task_failed_when_nothing_runs_any_more():
     task = make_task(10, running=1, fail_rate=0.0)
 
-    change = handout.finish(
+    change = outcome.finish(
         task, make_run(state=RunState.RUNNING), make_result(RunState.TIMEOUT), NOW
     )
 
@@ -552,7 +552,7 @@ def test_it_ends_the_task_failed_when_nothing_runs_any_more():
 def test_it_kills_what_runs_when_the_task_says_so():
     task = make_task(3, running=2, fail_count=0, on_limit="kill")
 
-    change = handout.finish(
+    change = outcome.finish(
         task, make_run(state=RunState.RUNNING), make_result(RunState.FAILED), NOW
     )
 
@@ -564,7 +564,7 @@ def test_it_kills_what_runs_when_the_task_says_so():
 def test_it_counts_runs_killed_by_the_limit_as_no_failures():
     task = make_task(3, running=1, failed=2, fail_count=1, stop=Stop.LIMIT, reason="2 of 3")
 
-    change = handout.finish(
+    change = outcome.finish(
         task, make_run(state=RunState.RUNNING), make_result(RunState.CANCELLED), NOW
     )
 
@@ -576,7 +576,7 @@ def test_it_counts_runs_killed_by_the_limit_as_no_failures():
 def test_it_stops_nothing_while_the_limit_is_only_equalled():
     task = make_task(10, running=2, fail_count=1)
 
-    change = handout.finish(
+    change = outcome.finish(
         task, make_run(state=RunState.RUNNING), make_result(RunState.FAILED), NOW
     )
 
@@ -602,7 +602,7 @@ def test_it_stops_a_task_by_the_runs_that_one_poll_gives_up():
 def test_it_cancels_a_task():
     task = make_task(10_000, running=2, succeed=1)
 
-    change = handout.cancel_task(task, NOW)
+    change = outcome.cancel_task(task, NOW)
 
     assert change is not None
     (cancelled,) = change.tasks
@@ -615,7 +615,7 @@ def test_it_cancels_a_task():
 
 @pytest.mark.parametrize("state", [TaskState.WAITING, TaskState.PAUSED])
 def test_it_ends_a_cancelled_task_at_once_when_nothing_runs(state):
-    change = handout.cancel_task(make_task(3, state=state), NOW)
+    change = outcome.cancel_task(make_task(3, state=state), NOW)
 
     assert change is not None
     assert (change.tasks[0].state, change.tasks[0].ended_at) == (TaskState.CANCELLED, NOW)
@@ -624,13 +624,13 @@ def test_it_ends_a_cancelled_task_at_once_when_nothing_runs(state):
 def test_it_changes_nothing_when_an_ended_task_is_cancelled():
     task = make_task(1, succeed=1, state=TaskState.SUCCEED)
 
-    assert handout.cancel_task(task, NOW) is None
+    assert outcome.cancel_task(task, NOW) is None
 
 
 def test_it_cancels_what_runs_of_a_task_that_a_limit_had_stopped():
     task = make_task(3, running=1, failed=1, skipped=1, stop=Stop.LIMIT)
 
-    change = handout.cancel_task(task, NOW)
+    change = outcome.cancel_task(task, NOW)
 
     assert change is not None and change.tasks == ()
     assert [(sweep.to, sweep.want) for sweep in change.sweeps] == [(None, Want.CANCEL)]
@@ -639,7 +639,7 @@ def test_it_cancels_what_runs_of_a_task_that_a_limit_had_stopped():
 def test_it_stops_an_unknown_run_of_a_cancelled_task_when_its_agent_is_back():
     task = make_task(2, unknown=1, succeed=1, state=TaskState.FAILED)
 
-    change = handout.cancel_task(task, NOW)
+    change = outcome.cancel_task(task, NOW)
 
     assert change is not None
     unknown = swept(make_run(state=RunState.UNKNOWN), change.sweeps[0])
@@ -649,7 +649,7 @@ def test_it_stops_an_unknown_run_of_a_cancelled_task_when_its_agent_is_back():
 def test_it_says_that_a_cancel_came_too_late():
     task = make_task(2, running=1, succeed=1, stop=Stop.CANCEL, reason="being stopped")
 
-    change = handout.finish(task, make_run(state=RunState.RUNNING), make_result(), NOW)
+    change = outcome.finish(task, make_run(state=RunState.RUNNING), make_result(), NOW)
 
     assert change is not None
     assert change.tasks[0].state is TaskState.SUCCEED
@@ -657,7 +657,7 @@ def test_it_says_that_a_cancel_came_too_late():
 
 
 def test_it_cancels_a_waiting_run():
-    change = handout.cancel_run(make_task(2), make_run(), NOW)
+    change = outcome.cancel_run(make_task(2), make_run(), NOW)
 
     assert change is not None
     run, task = only(change)
@@ -670,7 +670,7 @@ def test_it_cancels_a_waiting_run():
 def test_it_asks_for_the_stop_of_a_run_that_was_handed_out(state, want):
     run = make_run(state=state, want=want)
 
-    change = handout.cancel_run(make_task(2, **{state.lower(): 1}), run, NOW)
+    change = outcome.cancel_run(make_task(2, **{state.lower(): 1}), run, NOW)
 
     assert change is not None and change.tasks == ()
     assert (change.runs[0].want, change.runs[0].reason) == (Want.CANCEL, "being stopped")
@@ -688,7 +688,7 @@ def test_it_asks_for_the_stop_of_a_run_that_was_handed_out(state, want):
 def test_it_changes_nothing_when_there_is_nothing_to_cancel(run):
     held = make_run(**run)
 
-    assert handout.cancel_run(make_task(2, **{held.state.lower(): 1}), held, NOW) is None
+    assert outcome.cancel_run(make_task(2, **{held.state.lower(): 1}), held, NOW) is None
 
 
 # ---- time
@@ -697,7 +697,7 @@ def test_it_changes_nothing_when_there_is_nothing_to_cancel(run):
 def test_it_skips_all_that_waits_of_a_task_that_has_expired():
     task = make_task(3, succeed=1)
 
-    change = handout.expire_task(task, START_BY)
+    change = outcome.expire_task(task, START_BY)
 
     assert change is not None
     assert (change.tasks[0].skipped, change.tasks[0].state) == (2, TaskState.FAILED)
@@ -706,12 +706,12 @@ def test_it_skips_all_that_waits_of_a_task_that_has_expired():
 
 
 def test_it_leaves_a_task_that_has_time_or_nothing_that_waits():
-    assert handout.expire_task(make_task(3), START_BY - 1) is None
-    assert handout.expire_task(make_task(3, running=3), START_BY) is None
+    assert outcome.expire_task(make_task(3), START_BY - 1) is None
+    assert outcome.expire_task(make_task(3, running=3), START_BY) is None
 
 
 def test_it_skips_a_waiting_run_that_was_not_started_in_time():
-    change = handout.expire_run(make_task(2), make_agent(), make_run(), START_BY)
+    change = outcome.expire_run(make_task(2), make_agent(), make_run(), START_BY)
 
     assert change is not None
     assert change.runs[0].state is RunState.SKIPPED
@@ -722,19 +722,19 @@ def test_it_asks_for_an_unconfirmed_run_back_as_void():
     run = make_run(state=RunState.RUNNING, grant=4)
     task = make_task(2, running=1)
 
-    change = handout.expire_run(task, make_agent(granted=4, acked=3), run, START_BY)
+    change = outcome.expire_run(task, make_agent(granted=4, acked=3), run, START_BY)
 
     assert change is not None and change.runs[0].want is Want.SKIP
-    assert handout.expire_run(task, make_agent(granted=4, acked=4), run, START_BY) is None
-    assert handout.expire_run(task, make_agent(granted=4, acked=3), run, START_BY - 1) is None
+    assert outcome.expire_run(task, make_agent(granted=4, acked=4), run, START_BY) is None
+    assert outcome.expire_run(task, make_agent(granted=4, acked=3), run, START_BY - 1) is None
 
 
 def test_it_gives_up_a_run_whose_agent_is_silent():
     agent = make_agent(last_seen=NOW)
     task, run = make_task(running=1, lost_after=900.0), make_run(state=RunState.RUNNING)
 
-    assert handout.lose_run(task, agent, run, NOW, NOW + 899) is None
-    change = handout.lose_run(task, agent, run, NOW, NOW + 900)
+    assert outcome.lose_run(task, agent, run, NOW, NOW + 899) is None
+    change = outcome.lose_run(task, agent, run, NOW, NOW + 900)
 
     assert change is not None
     lost, ended = only(change)
@@ -752,13 +752,13 @@ def test_it_counts_silence_only_while_it_could_have_heard(
 ):
     agent = make_agent(last_seen=last_seen)
 
-    assert handout.silent_since(agent, listening_since, last_stall) == since
+    assert outcome.silent_since(agent, listening_since, last_stall) == since
 
 
 def test_it_frees_the_place_of_a_lost_run():
     task = make_task(3, running=1, parallel=1)
 
-    change = handout.lose_run(task, make_agent(), make_run(state=RunState.RUNNING), 0.0, NOW)
+    change = outcome.lose_run(task, make_agent(), make_run(state=RunState.RUNNING), 0.0, NOW)
 
     assert change is not None
     claimed = handout.claim(change.tasks[0], make_agent(granted=1), make_run("r2"), "i1", NOW)
@@ -769,7 +769,7 @@ def test_it_buries_an_agent():
     runs = [make_run("r1", state=RunState.RUNNING), make_run("r2"), make_run("r3", task="t2")]
     tasks = {"t1": make_task(2, running=1), "t2": make_task(2, id="t2")}
 
-    change = handout.bury_agent(make_agent(), runs, tasks, Standing.REVOKED, "host revoked", NOW)
+    change = outcome.bury_agent(make_agent(), runs, tasks, Standing.REVOKED, "host revoked", NOW)
 
     assert [run.state for run in change.runs] == [
         RunState.UNKNOWN,
