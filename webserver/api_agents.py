@@ -11,22 +11,17 @@ from aiohttp import web
 from msgspec import Struct
 
 from webserver.answers import json_answer, json_bytes
-from webserver.body import (
-    MAX_LIMIT,
-    identifier,
-    limit_of,
-    parse_json,
-    query,
-    read_body,
-    refuse_body,
-)
+from webserver.body import identifier, parse_json, read_body
 from webserver.context import MASTER, Caller, Master
+from webserver.parameters import MAX_LIMIT, AgentsQuery, NoQuery, PageQuery, TargetsQuery
 from wire.errors import InvalidValue, Malformed
 from wire.messages import (
+    AgentView,
+    ById,
     Changed,
     GetTargets,
-    JustAuth,
     ListAgents,
+    ListRunsOfAgent,
     Page,
     SetLabels,
     TargetsView,
@@ -49,15 +44,42 @@ class LabelsOfMany(Struct, forbid_unknown_fields=True):
     labels: dict[str, Labels]
 
 
-async def list_agents(request: web.Request, caller: Caller) -> web.StreamResponse:
-    given = query(request, "limit", "cursor")
-    ask = ListAgents(caller.auth, limit_of(given), given.get("cursor"))
+async def list_agents(
+    request: web.Request, caller: Caller, asked: AgentsQuery
+) -> web.StreamResponse:
+    """In the order of `sort`; hosts that are alike in it by hostname, web2 before web10."""
+    ask = ListAgents(
+        caller.auth,
+        asked.limit,
+        asked.cursor,
+        asked.offset,
+        asked.text,
+        asked.state,
+        asked.label,
+        asked.sort,
+        asked.facts,
+    )
     return await json_answer(request, await request.app[MASTER].call("get_agents", ask, Page))
 
 
-async def all_targets(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """All agents as one bare array."""
-    query(request)
+async def get_agent(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    ask = ById(caller.auth, identifier(request, "agent"))
+    return await json_answer(request, await request.app[MASTER].call("get_agent", ask, AgentView))
+
+
+async def list_runs_of_agent(
+    request: web.Request, caller: Caller, asked: PageQuery
+) -> web.StreamResponse:
+    """Those of the newest task first, each with the task's name."""
+    agent = identifier(request, "agent")
+    ask = ListRunsOfAgent(caller.auth, agent, asked.limit, asked.cursor)
+    return await json_answer(
+        request, await request.app[MASTER].call("get_runs_of_agent", ask, Page)
+    )
+
+
+async def all_targets(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    """All of them as one bare array."""
     agents = await all_agents(request.app[MASTER], caller)
     return await json_bytes(request, msgspec.json.encode(agents))
 
@@ -75,26 +97,27 @@ async def all_agents(master: Master, caller: Caller, most: int | None = None) ->
             return agents
 
 
-async def preview_targets(request: web.Request, caller: Caller) -> web.StreamResponse:
-    given = query(request, "expr")
-    if "expr" not in given:
-        raise Malformed("expr is missing; it takes an expression such as web[01-20]", field="expr")
-    ask = GetTargets(caller.auth, given["expr"])
+async def preview_targets(
+    request: web.Request, caller: Caller, asked: TargetsQuery
+) -> web.StreamResponse:
+    """Its `digest` can go with a submission as `expect`: other hosts by then are refused."""
+    ask = GetTargets(caller.auth, asked.expr)
     return await json_answer(
         request, await request.app[MASTER].call("get_targets", ask, TargetsView)
     )
 
 
-async def set_labels_of_one(request: web.Request, caller: Caller) -> web.StreamResponse:
-    query(request)
+async def set_labels_of_one(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    """Labels that are not named stay; null removes one."""
     agent = identifier(request, "agent")
     body = parse_json(await read_body(request), LabelsOfOne)
     return await _set_labels(request, caller, {agent: body.labels})
 
 
-async def set_labels_of_many(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """JSON or, as a CMDB exports it, CSV; agents by id or by hostname."""
-    query(request)
+async def set_labels_of_many(
+    request: web.Request, caller: Caller, _: NoQuery
+) -> web.StreamResponse:
+    """All or none. JSON or, as a CMDB exports it, CSV; agents by id or by hostname."""
     body = await read_body(request)
     if request.content_type == "text/csv":
         named = parse_csv(body)
@@ -170,13 +193,3 @@ def _the_one(hostname: str, by_hostname: dict[str, list[str]]) -> str:
             field="labels",
         )
     return ids[0]
-
-
-async def release_handouts(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """Let a master whose store was restored hand out again."""
-    query(request)
-    await refuse_body(request)
-    ask = JustAuth(caller.auth)
-    return await json_answer(
-        request, await request.app[MASTER].call("release_handouts", ask, dict[str, Any])
-    )

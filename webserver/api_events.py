@@ -1,31 +1,69 @@
-"""How are a task's changes streamed? As server-sent events that resume where a client left off."""
+"""How are changes streamed? As server-sent events that resume where a client left off.
 
+A client is sent at most four updates a second, however much happens: each has the newest state
+of what has changed since the one before. The first of a quiet time leaves at once.
+"""
+
+import asyncio
 import re
 
 from aiohttp import web
 
-from webserver.body import identifier, query
+from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.door import DOOR
-from webserver.events import HUB, Gone, Hub, Missed, Stream, frame, number_of
+from webserver.events import HUB, TASK, Batch, Gone, Hub, Stream, frame, number_of
+from webserver.parameters import EventsQuery
 from wire.errors import Malformed, Refusal
-from wire.messages import ById, Event, TaskView
+from wire.messages import ById, TaskView
 
 KEEP_ALIVE_S = 15.0
+PAUSE_S = 0.25
+SEND_S = 30.0  # a client that takes nothing for so long is gone
 RETRY_MS = 1000
 
 _CURSOR = re.compile(r"[0-9A-Za-z-]{1,80}")
 
 
-async def stream_events(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """The task as it is now, then each change of it, of its runs and of their output.
+async def stream_task(
+    request: web.Request, caller: Caller, asked: EventsQuery
+) -> web.StreamResponse:
+    """The task as it is now, then what changes of it, of its runs and of their output.
 
-    With Last-Event-ID: the changes since then; after a gap, `event: reset` and the task anew.
+    After Last-Event-ID: what has changed since; after a gap `reset`, and the task anew.
     """
-    query(request)
     task = identifier(request, "task")
-    since = _last_event_id(request)
-    view = await request.app[MASTER].call("get_task", ById(caller.auth, task), TaskView)
+    view = await _task(request, caller, task)
+    return await _stream(request, caller, task, view, _since(request, asked))
+
+
+async def stream_all(
+    request: web.Request, caller: Caller, asked: EventsQuery
+) -> web.StreamResponse:
+    """As the events of one task, of all tasks; `reset` comes first: look at what you show anew."""
+    return await _stream(request, caller, None, None, _since(request, asked))
+
+
+async def _task(request: web.Request, caller: Caller, id: str) -> TaskView:
+    """Without its script, as in every event."""
+    view = await request.app[MASTER].call("get_task", ById(caller.auth, id), TaskView)
+    view.script_base64 = None
+    return view
+
+
+def _since(request: web.Request, asked: EventsQuery) -> str | None:
+    """Where the client left off. A browser repeats its first URL, and adds the header."""
+    header = request.headers.get("Last-Event-ID")
+    if header is None or header == "":
+        return asked.since
+    if not _CURSOR.fullmatch(header):
+        raise Malformed("Last-Event-ID takes the id of an event", field="Last-Event-ID")
+    return header
+
+
+async def _stream(
+    request: web.Request, caller: Caller, task: str | None, view: TaskView | None, since: str | None
+) -> web.StreamResponse:
     response = _response()
     if request.method == "HEAD":
         return response
@@ -33,14 +71,10 @@ async def stream_events(request: web.Request, caller: Caller) -> web.StreamRespo
     stream = await hub.open(task, caller, lambda: _cut(request))
     try:
         await response.prepare(request)
-        await response.write(b"retry: %d\n\n" % RETRY_MS)
         writer = _Writer(request, response, hub, stream)
-        if since is None:
-            await writer.snapshot(view, stream.position)
-        else:
-            await writer.catch_up(since)
+        await writer.begin(view, since)
         await writer.follow()
-    except (Gone, Refusal):
+    except (Gone, Refusal, TimeoutError):
         pass  # the client comes back with Last-Event-ID, and hears the reason if it lasts
     finally:
         hub.close(stream)
@@ -51,15 +85,6 @@ async def stream_events(request: web.Request, caller: Caller) -> web.StreamRespo
 def _cut(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
-
-
-def _last_event_id(request: web.Request) -> str | None:
-    header = request.headers.get("Last-Event-ID")
-    if header is None or header == "":
-        return None
-    if not _CURSOR.fullmatch(header):
-        raise Malformed("Last-Event-ID takes the id of an event", field="Last-Event-ID")
-    return header
 
 
 def _response() -> web.StreamResponse:
@@ -81,52 +106,69 @@ class _Writer:
         self._hub = hub
         self._stream = stream
         self._sent = number_of(stream.position)
+        self._now = asyncio.get_running_loop().time
+        self._confirmed_at = self._now()
 
-    async def snapshot(self, view: TaskView, position: str) -> None:
-        self._sent = number_of(position)
-        await self._response.write(frame("task", position, view))
+    async def begin(self, view: TaskView | None, since: str | None) -> None:
+        """With what there is, or with what was missed since a client left."""
+        await self._write(b"retry: %d\n\n" % RETRY_MS)
+        if since is not None:
+            await self._catch_up(since)
+        elif view is not None:
+            await self._write(frame(TASK, view, self._stream.position))
+        else:
+            await self._write(frame("reset", {}, self._stream.position))
 
-    async def catch_up(self, since: str) -> None:
+    async def follow(self) -> None:
+        while True:
+            batch = await self._stream.take(KEEP_ALIVE_S)
+            if batch is not None:
+                await self._send(batch)
+            else:  # so that proxies and clients know the stream lives
+                await self._write(b": still here\n\n")
+            await self._confirm()
+            await asyncio.sleep(PAUSE_S)
+
+    async def _catch_up(self, since: str) -> None:
         """From the master's ring: what the client has missed before this stream was opened."""
         self._sent = number_of(since)
         while True:
             answer = await self._hub.changes(self._stream.caller, since, 0.0)
             if answer.reset:
-                await self._afresh(answer.next)
+                self._stream.miss(answer.next)
                 return
             for event in answer.events:
-                if event.task == self._stream.task:
-                    await self._send(event)
+                if self._stream.task in (None, event.task):
+                    self._stream.put(event)
             if not answer.events or answer.next == since:
                 return
             since = answer.next
 
-    async def follow(self) -> None:
-        while True:
-            try:
-                event = await self._stream.next(KEEP_ALIVE_S)
-            except Missed as gap:
-                await self._afresh(gap.position)
-                continue
-            if event is not None:
-                await self._send(event)
-            else:
-                await self._keep_alive()
+    async def _send(self, batch: Batch) -> None:
+        """One update, in one piece. What has no id stands first, so that a cut repeats it."""
+        pieces = [] if batch.missed is None else [await self._afresh(batch.missed)]
+        pieces += [frame("moved", {"task": task}) for task in batch.moved]
+        for event in batch.events:
+            start, n = number_of(event.id)
+            if start != self._sent[0] or n > self._sent[1]:
+                self._sent = (start, n)
+                pieces.append(frame(event.kind, event.data, event.id))
+        await self._write(b"".join(pieces))
 
-    async def _send(self, event: Event) -> None:
-        start, n = number_of(event.id)
-        if start == self._sent[0] and n <= self._sent[1]:
-            return
-        self._sent = (start, n)
-        await self._response.write(frame(event.kind, event.id, event.data))
+    async def _afresh(self, position: str) -> bytes:
+        self._sent = number_of(position)
+        if self._stream.task is None:
+            return frame("reset", {}, position)
+        view = await _task(self._request, self._stream.caller, self._stream.task)
+        return frame("reset", {}) + frame(TASK, view, position)
 
-    async def _afresh(self, position: str) -> None:
-        ask = ById(self._stream.caller.auth, self._stream.task)
-        view = await self._request.app[MASTER].call("get_task", ask, TaskView)
-        await self._response.write(b"event: reset\ndata: {}\n\n")
-        await self.snapshot(view, position)
+    async def _write(self, piece: bytes) -> None:
+        async with asyncio.timeout(SEND_S):
+            await self._response.write(piece)
 
-    async def _keep_alive(self) -> None:
-        """A comment, so that proxies and clients know the stream lives; and is it still allowed?"""
-        await self._request.app[DOOR].confirm(self._stream.caller.auth.token or "", self._request)
-        await self._response.write(b": still here\n\n")
+    async def _confirm(self) -> None:
+        """Is it still allowed? A token may be revoked while its stream goes on."""
+        if self._now() - self._confirmed_at >= KEEP_ALIVE_S:
+            token = self._stream.caller.auth.token or ""
+            await self._request.app[DOOR].confirm(token, self._request)
+            self._confirmed_at = self._now()

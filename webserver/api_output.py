@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from webserver.api_runs import find_run
-from webserver.body import query
 from webserver.context import MASTER, Caller, Master
+from webserver.parameters import NoQuery
 from webserver.refusals import RangeNotSatisfiable
 from wire.errors import Refusal
 from wire.messages import GetOutput, OutputView
@@ -17,9 +17,8 @@ CHUNK_BYTES = 1 << 20
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re.ASCII)
 
 
-async def get_output(request: web.Request, caller: Caller) -> web.StreamResponse:
+async def get_output(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """What is stored at this moment; of a run that still writes, ask for the rest by range."""
-    query(request)
     run = await find_run(request, caller)
     # An If-Range never matches: what is still written has no validator.
     header = None if "If-Range" in request.headers else request.headers.get("Range")

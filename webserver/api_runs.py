@@ -3,29 +3,26 @@
 from aiohttp import web
 
 from webserver.answers import json_answer
-from webserver.body import identifier, limit_of, one_of, query, refuse_body
+from webserver.body import identifier, refuse_body
 from webserver.context import MASTER, Caller
+from webserver.parameters import NoQuery, RunsQuery
 from wire.errors import NotFound
 from wire.messages import ById, ListRuns, Page, RunView
-from wire.states import RunState
 
 
-async def list_runs(request: web.Request, caller: Caller) -> web.StreamResponse:
-    given = query(request, "state", "limit", "cursor")
-    state = one_of(given, "state", list(RunState))
+async def list_runs(request: web.Request, caller: Caller, asked: RunsQuery) -> web.StreamResponse:
+    """In the order of the targets."""
     task = identifier(request, "task")
-    ask = ListRuns(caller.auth, task, state, limit_of(given), given.get("cursor"))
+    ask = ListRuns(caller.auth, task, asked.state, asked.limit, asked.cursor)
     return await json_answer(request, await request.app[MASTER].call("get_runs", ask, Page))
 
 
-async def get_run(request: web.Request, caller: Caller) -> web.StreamResponse:
-    query(request)
+async def get_run(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     return await json_answer(request, await find_run(request, caller))
 
 
-async def cancel_run(request: web.Request, caller: Caller) -> web.StreamResponse:
+async def cancel_run(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """200 also when it was cancelled or has ended before."""
-    query(request)
     await refuse_body(request)
     run = await find_run(request, caller)
     ask = ById(caller.auth, run.id)

@@ -2,33 +2,29 @@
 
 import re
 import uuid
+from typing import Annotated
 
 from aiohttp import web
+from msgspec import Meta, Struct
 
 from webserver.answers import json_answer
-from webserver.body import (
-    identifier,
-    limit_of,
-    one_of,
-    parse_json,
-    query,
-    read_body,
-    refuse_body,
-    seconds_of,
-)
+from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller, Master
+from webserver.parameters import NoQuery, TaskQuery, TasksQuery, TaskTargetsQuery
 from wire.errors import Busy, Malformed, TooLarge, Unavailable
 from wire.messages import (
     MAX_SCRIPT_BYTES,
     Added,
     AddTask,
     ById,
+    GetTaskTargets,
     ListTasks,
     Page,
+    RetryTask,
     Submission,
+    TargetsView,
     TaskView,
 )
-from wire.states import TaskState
 
 MAX_WAIT_S = 30.0
 WAIT_SLACK_S = 10.0  # for an answer that was parked as long as it may be
@@ -36,15 +32,53 @@ WAIT_SLACK_S = 10.0  # for an answer that was parked as long as it may be
 _KEY = re.compile(r"[!-~][ -~]{0,199}")
 
 
-async def add_task(request: web.Request, caller: Caller) -> web.StreamResponse:
+class Made(Struct):
+    """The id of the task, which is on disk."""
+
+    id: str
+
+
+class Retry(Struct, forbid_unknown_fields=True):
+    """Which runs to repeat: those that have ended in one of these states."""
+
+    states: Annotated[
+        list[str],
+        Meta(
+            min_length=1,
+            extra_json_schema={
+                "items": {"enum": ["FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED"]}
+            },
+        ),
+    ]
+
+
+class Retried(Struct):
+    """`left_out`: hosts that are no longer enrolled; known only to who made the task first."""
+
+    id: str
+    left_out: list[str]
+
+
+async def add_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """201 once the task is durable; the same again for a repeat with the same Idempotency-Key."""
-    query(request)
     key = idempotency_key(request.headers.getall("Idempotency-Key", []))
     submission = parse_json(await read_body(request), Submission)
     added = await submit(request.app[MASTER], caller, submission, key)
-    return await json_answer(
-        request, {"id": added.id}, status=201, headers={"Location": f"/api/v1/tasks/{added.id}"}
-    )
+    return await _made(request, Made(added.id))
+
+
+async def retry_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    """A new task with the script and the settings of this one, on the hosts of the runs chosen."""
+    key = idempotency_key(request.headers.getall("Idempotency-Key", []))
+    task = identifier(request, "task")
+    states = parse_json(await read_body(request), Retry).states
+    added = await retry(request.app[MASTER], caller, task, states, key)
+    return await _made(request, Retried(added.id, added.left_out))
+
+
+async def _made(request: web.Request, made: Made | Retried) -> web.StreamResponse:
+    headers = {"Location": f"/api/v1/tasks/{made.id}"}
+    return await json_answer(request, made, status=201, headers=headers)
 
 
 def idempotency_key(headers: list[str]) -> str:
@@ -62,8 +96,17 @@ def idempotency_key(headers: list[str]) -> str:
 async def submit(master: Master, caller: Caller, submission: Submission, key: str) -> Added:
     """Hand a submission to the master; what is too large never reaches the wire."""
     _check_size(submission)
+    return await _add(master, "add_task", AddTask(caller.auth, submission, key), key)
+
+
+async def retry(master: Master, caller: Caller, task: str, states: list[str], key: str) -> Added:
+    """As `submit`, of a task that was there before."""
+    return await _add(master, "retry_task", RetryTask(caller.auth, task, states, key), key)
+
+
+async def _add(master: Master, method: str, ask: AddTask | RetryTask, key: str) -> Added:
     try:
-        return await master.call("add_task", AddTask(caller.auth, submission, key), Added)
+        return await master.call(method, ask, Added)
     except Busy:
         raise  # refused before it was looked at
     except Unavailable as refusal:
@@ -88,16 +131,23 @@ def _too_large(field: str) -> None:
     )
 
 
-async def list_tasks(request: web.Request, caller: Caller) -> web.StreamResponse:
-    given = query(request, "limit", "cursor", "state")
-    state = one_of(given, "state", list(TaskState))
-    ask = ListTasks(caller.auth, limit_of(given), given.get("cursor"), state)
+async def list_tasks(request: web.Request, caller: Caller, asked: TasksQuery) -> web.StreamResponse:
+    """Newest first. With filters a page may hold fewer than `limit`, even none, and have `next`."""
+    ask = ListTasks(
+        caller.auth,
+        asked.limit,
+        asked.cursor,
+        asked.state,
+        asked.text,
+        asked.created_by,
+        asked.agent,
+    )
     return await json_answer(request, await request.app[MASTER].call("get_tasks", ask, Page))
 
 
-async def get_task(request: web.Request, caller: Caller) -> web.StreamResponse:
+async def get_task(request: web.Request, caller: Caller, asked: TaskQuery) -> web.StreamResponse:
     """At once, or with `wait` when the task has ended or the wait is over."""
-    wait_s = seconds_of(query(request, "wait"), "wait", MAX_WAIT_S)
+    wait_s = min(asked.wait, MAX_WAIT_S)
     ask = ById(caller.auth, identifier(request, "task"), wait_s)
     timeout_s = wait_s + WAIT_SLACK_S if wait_s else None
     return await json_answer(
@@ -105,9 +155,19 @@ async def get_task(request: web.Request, caller: Caller) -> web.StreamResponse:
     )
 
 
-async def cancel_task(request: web.Request, caller: Caller) -> web.StreamResponse:
+async def get_task_targets(
+    request: web.Request, caller: Caller, asked: TaskTargetsQuery
+) -> web.StreamResponse:
+    """As they are now, to run it again; `left_out` names those that are no longer enrolled."""
+    states = [str(state) for state in asked.states or ()]
+    ask = GetTaskTargets(caller.auth, identifier(request, "task"), states)
+    return await json_answer(
+        request, await request.app[MASTER].call("get_task_targets", ask, TargetsView)
+    )
+
+
+async def cancel_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """200 also when it was cancelled or has ended before."""
-    query(request)
     await refuse_body(request)
     ask = ById(caller.auth, identifier(request, "task"))
     return await json_answer(request, await request.app[MASTER].call("cancel_task", ask, TaskView))

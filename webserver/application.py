@@ -4,10 +4,12 @@ from aiohttp import web
 
 from webserver.body import MAX_BODY_BYTES, later_continue
 from webserver.context import MASTER, Master
+from webserver.diffs import DIFFS, Diffs
 from webserver.door import DOOR, Door
 from webserver.errors import errors
 from webserver.events import HUB, Hub
 from webserver.guard import add_headers, guarded
+from webserver.openapi import DOCUMENT, make_document
 from webserver.rendering import static_files
 from webserver.routes import ROUTES
 from webserver.sessions import Sessions
@@ -19,6 +21,8 @@ def make_app(master: Master, *, sessions: Sessions | None = None) -> web.Applica
     app[MASTER] = master
     app[DOOR] = Door(master, sessions or Sessions())
     app[HUB] = Hub(master)
+    app[DIFFS] = Diffs()
+    app[DOCUMENT] = make_document(ROUTES)
     for route in ROUTES:
         handler = guarded(route)
         for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):

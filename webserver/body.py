@@ -21,7 +21,9 @@ BODY_TIME_S = 60.0
 MAX_FORM_FIELDS = 20_000
 LARGEST_INTEGER = 2**53  # beyond it JSON numbers lose digits in most languages
 
-_IDENTIFIER = re.compile(r"[0-9A-Za-z_.-]{1,128}")
+IDENTIFIER = r"[0-9A-Za-z_.-]{1,128}"
+
+_IDENTIFIER = re.compile(IDENTIFIER)
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _PLACE = re.compile(r" - at `(\$[^`]*)`$|$")

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from webserver.refusals import (
     LoginNeeded,
@@ -80,17 +81,26 @@ def _internal(request: web.Request) -> Internal:
 def wants_json(request: web.Request) -> bool:
     """The API and everything below it answers JSON, also for paths that do not exist."""
     path = request.path
-    return path.startswith(("/api/", "/task/")) or path in ("/api", "/task", "/healthz")
+    return path.startswith(("/api/", "/task/")) or path in ("/task", "/healthz")
 
 
-def error_object(refusal: Refusal) -> dict[str, Any]:
-    """{"error": {"code", "message", "field"?, "details"?}}"""
-    error: dict[str, Any] = {"code": refusal.code, "message": refusal.message}
-    if refusal.field is not None:
-        error["field"] = refusal.field
-    if refusal.details is not None:
-        error["details"] = refusal.details
-    return {"error": error}
+class Problem(Struct, omit_defaults=True):
+    """`code` is for programs, `message` for people; `field` is to blame, if one is."""
+
+    code: str
+    message: str
+    field: str | None = None  # of a body, a parameter or a header
+    details: dict[str, Any] | None = None
+
+
+class ErrorAnswer(Struct):
+    """What every refusal looks like."""
+
+    error: Problem
+
+
+def error_answer(refusal: Refusal) -> ErrorAnswer:
+    return ErrorAnswer(Problem(refusal.code, refusal.message, refusal.field, refusal.details))
 
 
 def _answer(request: web.Request, refusal: Refusal) -> web.Response:
@@ -98,7 +108,7 @@ def _answer(request: web.Request, refusal: Refusal) -> web.Response:
         response = web.Response(status=303, headers={"Location": refusal.message})
     elif wants_json(request):
         response = web.Response(
-            body=msgspec.json.encode(error_object(refusal)),
+            body=msgspec.json.encode(error_answer(refusal)),
             status=refusal.status,
             content_type="application/json",
         )

@@ -1,14 +1,15 @@
 """How do changes reach many open streams with one question? One long poll for the whole process.
 
-The poll goes on while somebody listens, with the token of one of the listeners. Each
-stream has a queue of its own, bounded: a client that does not keep up is cut, and
-resumes with Last-Event-ID from the master's ring.
+The poll goes on while somebody listens, with the token of one of the listeners. What waits to
+be sent to a client is never a queue of changes but the newest state of each thing that changed:
+so it is bounded by how much there is, not by how fast it changes, and a slow client is sent less.
 """
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
@@ -23,31 +24,39 @@ POLL_S = 25.0
 POLL_SLACK_S = 10.0
 RETRY_S = 1.0
 MOST_STREAMS = 2_000
-MOST_QUEUED = 5_000  # more than one answer of the master holds; streams share the events
+MOST_PENDING = 5_000  # things with changes that were not sent yet; streams share the events
+MOST_RUNS = 200  # of one task in one batch; beyond, looking at the grid again is cheaper
+
+TASK, RUN = "task", "run"
 
 
 class Gone(Exception):
     """This stream is over: too slow, no longer allowed, or the web server stops."""
 
 
-class Missed(Exception):
-    """There was a gap in the changes: look afresh, and go on from `position`."""
+@dataclass(frozen=True)
+class Batch:
+    """What one update of a client has: the newest state of each thing, in order.
 
-    def __init__(self, position: str):
-        super().__init__(position)
-        self.position = position
+    `missed`: there was a gap before these, look afresh; the position to go on from.
+    `moved`: tasks of which more runs changed than are sent one by one.
+    """
+
+    missed: str | None
+    moved: list[str]
+    events: list[Event]
 
 
 class Stream:
-    """The changes of one task for one client, in order, from `position` on."""
+    """What has changed for one client since it was sent something; `task` None: of all tasks."""
 
     def __init__(
         self,
-        task: str,
+        task: str | None,
         caller: Caller,
         position: str,
         cut: Callable[[], None],
-        most: int = MOST_QUEUED,
+        most: int = MOST_PENDING,
     ):
         """`cut` drops the connection, whose writer may be stuck in a send."""
         self.task = task
@@ -55,39 +64,85 @@ class Stream:
         self.position = position
         self._cut = cut
         self._most = most
-        self._queue: deque[Event | Missed] = deque()
+        self._pending: dict[tuple[str, str], Event] = {}
+        self._runs: Counter[str] = Counter()  # pending, by task
+        self._moved: set[str] = set()
+        self._missed: str | None = None
         self._filled = asyncio.Event()
         self._gone = False
 
-    def put(self, item: Event | Missed) -> None:
-        """Never blocks: a queue that is full ends the stream."""
-        if len(self._queue) >= self._most:
+    def put(self, event: Event) -> None:
+        """Never blocks: more than is kept for one client ends its stream."""
+        if event.moved:
+            self._gather(event.task)
+        if event.kind == TASK or event.task not in self._moved:
+            self._keep(event)
+        if len(self._pending) > self._most:
             self.end()
             self._cut()
-            return
-        self._queue.append(item)
+        self._filled.set()
+
+    def miss(self, position: str) -> None:
+        """There was a gap: what is pending is no more worth than looking afresh."""
+        self._clear()
+        self._missed = position
         self._filled.set()
 
     def end(self) -> None:
         self._gone = True
-        self._queue.clear()
+        self._clear()
         self._filled.set()
 
-    async def next(self, wait_s: float) -> Event | None:
-        """The next change; None when none came in time. Raises Missed or Gone."""
-        if not self._queue and not self._gone:
-            self._filled.clear()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._filled.wait()
-            except TimeoutError:
-                return None
+    async def take(self, wait_s: float) -> Batch | None:
+        """All that is pending; None when nothing came in time. Raises Gone."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._filled.wait()
+        except TimeoutError:
+            return None
         if self._gone:
             raise Gone
-        item = self._queue.popleft()
-        if isinstance(item, Missed):
-            raise item
-        return item
+        events = sorted(self._pending.values(), key=lambda event: number_of(event.id)[1])
+        batch = Batch(self._missed, sorted(self._moved), events)
+        self._clear()
+        return batch
+
+    def _keep(self, event: Event) -> None:
+        """Only the newest state of a thing; an event of a run also says how much output it has."""
+        key = (TASK if event.kind == TASK else RUN, event.data.get("id", event.id))
+        earlier = self._pending.get(key)
+        if earlier is None:
+            self._pending[key] = event
+            self._count(event)
+            return
+        kind = RUN if RUN in (event.kind, earlier.kind) else event.kind
+        newest = max(earlier, event, key=lambda one: number_of(one.id)[1])
+        self._pending[key] = msgspec.structs.replace(newest, kind=kind)
+
+    def _count(self, event: Event) -> None:
+        if event.kind == TASK:
+            return
+        self._runs[event.task] += 1
+        if self._runs[event.task] > MOST_RUNS:
+            self._gather(event.task)
+
+    def _gather(self, task: str) -> None:
+        """In place of many runs of a task: the word that they have moved."""
+        self._moved.add(task)
+        if self._runs.pop(task, 0):
+            self._pending = {
+                key: event
+                for key, event in self._pending.items()
+                if event.kind == TASK or event.task != task
+            }
+
+    def _clear(self) -> None:
+        self._pending.clear()
+        self._runs.clear()
+        self._moved.clear()
+        self._missed = None
+        if not self._gone:
+            self._filled.clear()
 
 
 class Hub:
@@ -101,8 +156,8 @@ class Hub:
         self._poller: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
 
-    async def open(self, task: str, caller: Caller, cut: Callable[[], None]) -> Stream:
-        """A stream of what changes from now on."""
+    async def open(self, task: str | None, caller: Caller, cut: Callable[[], None]) -> Stream:
+        """A stream of what changes from now on, of one task or (None) of all."""
         if len(self._streams) >= self._most_streams:
             raise Busy("too many event streams are open at this web server; try again later")
         async with self._opening:
@@ -155,25 +210,25 @@ class Hub:
         self._position = answer.next
         if answer.reset:
             for stream in self._streams:
-                stream.put(Missed(answer.next))
-        by_task: dict[str, list[Stream]] = {}
+                stream.miss(answer.next)
+        by_task: dict[str | None, list[Stream]] = {}
         for stream in self._streams:
             by_task.setdefault(stream.task, []).append(stream)
         for event in answer.events:
-            for stream in by_task.get(event.task, ()):
+            for stream in by_task.get(event.task, []) + by_task.get(None, []):
                 stream.put(event)
 
 
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 
 
-def frame(kind: str, id: str, data: object) -> bytes:
-    """One server-sent event. JSON has no raw line ends, so one data line holds it."""
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (
-        id.encode(),
-        kind.encode(),
-        msgspec.json.encode(data),
-    )
+def frame(kind: str, data: object, id: str | None = None) -> bytes:
+    """One server-sent event. JSON has no raw line ends, so one data line holds it.
+
+    Without an id the client's place in the stream stays where it was.
+    """
+    place = b"id: %s\n" % id.encode() if id is not None else b""
+    return b"%sevent: %s\ndata: %s\n\n" % (place, kind.encode(), msgspec.json.encode(data))
 
 
 def number_of(id: str) -> tuple[str, int]:

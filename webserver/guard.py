@@ -6,8 +6,8 @@ from aiohttp import web
 
 from webserver.context import Caller
 from webserver.door import DOOR, login_url
+from webserver.endpoint import Face, May, Route
 from webserver.refusals import LoginNeeded
-from webserver.routes import Face, May, Route
 from wire.errors import Unauthenticated
 from wire.messages import Auth
 

@@ -1,90 +1,227 @@
 """Which paths are there, who may use each, and what answers? The one table."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import Enum, StrEnum
-
-from aiohttp import web
+from typing import Any
 
 from webserver import (
     api_agents,
     api_events,
+    api_master,
     api_output,
+    api_results,
     api_runs,
     api_tasks,
     open_doors,
+    openapi,
+    page_api,
+    page_frame,
+    page_host,
     page_hosts,
     page_login,
     page_new_task,
+    page_run,
+    page_run,
     page_task,
     page_tasks,
 )
-from webserver.context import Caller
+from webserver.diffs import DiffView
+from webserver.endpoint import (
+    BYTES,
+    CSV,
+    EVENTS,
+    Answer,
+    Face,
+    Listing,
+    May,
+    Route,
+    api,
+)
+from webserver.parameters import (
+    AgentsQuery,
+    DiffQuery,
+    EventsQuery,
+    GridQuery,
+    GroupsQuery,
+    NoQuery,
+    PageQuery,
+    RunsQuery,
+    TargetsQuery,
+    TaskQuery,
+    TasksQuery,
+    TaskTargetsQuery,
+)
+from webserver.refusals import RangeNotSatisfiable
+from wire.errors import Conflict, StoreFull
+from wire.messages import (
+    AgentView,
+    Changed,
+    GridView,
+    GroupsView,
+    RunView,
+    StatusView,
+    Submission,
+    TargetsView,
+    TaskView,
+    WhoAmI,
+)
 
-Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
+__all__ = ["ROUTES", "Face", "May", "Route"]
 
-
-class May(StrEnum):
-    """The least role for a route. The master enforces it, on every call."""
-
-    ANYONE = "anyone"
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
-
-
-class Face(Enum):
-    """To whom a route talks: programs (tokens, JSON) or people (sessions, HTML)."""
-
-    API = "api"
-    PAGE = "page"
-
-
-@dataclass(frozen=True)
-class Route:
-    method: str  # a GET answers HEAD as well
-    path: str
-    handler: Handler
-    may: May
-    face: Face = Face.API
-
-
+_AGENT = "/api/v1/agents/{agent}"
 _TASK = "/api/v1/tasks/{task}"
 _RUN = _TASK + "/runs/{run}"
 
+_LOCATION = {"Location": "Path of the new task."}
+_KEY = {
+    "Idempotency-Key": "1 to 200 printable ASCII characters of your choice: the same key with the "
+    "same request makes one task, however often it is sent."
+}
+_RANGE = {"Range": "One range of bytes; `bytes=100-` for all from the 101st on."}
+_RESUME = {"Last-Event-ID": "Id of the last event that was received."}
+_CSV = {CSV: "A header `agent,LABEL,…`, then a row an agent; an empty cell removes the label."}
+
+VIEWER, OPERATOR, ADMIN = May.VIEWER, May.OPERATOR, May.ADMIN
+
 API = (
-    Route("GET", "/api/v1/agents", api_agents.list_agents, May.VIEWER),
-    Route("PATCH", "/api/v1/agents/{agent}", api_agents.set_labels_of_one, May.ADMIN),
-    Route("POST", "/api/v1/agents/labels", api_agents.set_labels_of_many, May.ADMIN),
-    Route("GET", "/task/targets", api_agents.all_targets, May.VIEWER),
-    Route("GET", "/api/v1/targets", api_agents.preview_targets, May.VIEWER),
-    Route("POST", "/api/v1/handouts/release", api_agents.release_handouts, May.ADMIN),
-    Route("POST", "/api/v1/tasks", api_tasks.add_task, May.OPERATOR),
-    Route("POST", "/task", api_tasks.add_task, May.OPERATOR),
-    Route("GET", "/api/v1/tasks", api_tasks.list_tasks, May.VIEWER),
-    Route("GET", _TASK, api_tasks.get_task, May.VIEWER),
-    Route("POST", _TASK + "/cancel", api_tasks.cancel_task, May.OPERATOR),
-    Route("GET", _TASK + "/events", api_events.stream_events, May.VIEWER),
-    Route("GET", _TASK + "/runs", api_runs.list_runs, May.VIEWER),
-    Route("GET", _RUN, api_runs.get_run, May.VIEWER),
-    Route("POST", _RUN + "/cancel", api_runs.cancel_run, May.OPERATOR),
-    Route("GET", _RUN + "/output", api_output.get_output, May.VIEWER),
-    Route("GET", "/healthz", open_doors.healthz, May.ANYONE),
-)
+    api(
+        "GET", "/api/v1/agents", api_agents.list_agents, VIEWER, AgentsQuery,
+        "List hosts", Answer(Listing[AgentView]),
+    ),
+    api(
+        "GET", _AGENT, api_agents.get_agent, VIEWER, NoQuery,
+        "One host", Answer(AgentView),
+    ),
+    api(
+        "PATCH", _AGENT, api_agents.set_labels_of_one, ADMIN, NoQuery,
+        "Set labels of one host", Answer(Changed), body=api_agents.LabelsOfOne,
+    ),
+    api(
+        "GET", _AGENT + "/runs", api_agents.list_runs_of_agent, VIEWER, PageQuery,
+        "List the runs of one host", Answer(Listing[RunView]),
+    ),
+    api(
+        "POST", "/api/v1/agents/labels", api_agents.set_labels_of_many, ADMIN, NoQuery,
+        "Set labels of many hosts", Answer(Changed),
+        body=api_agents.LabelsOfMany, also_takes=_CSV,
+    ),
+    api(
+        "GET", "/task/targets", api_agents.all_targets, VIEWER, NoQuery,
+        "All hosts", Answer(list[AgentView]),
+    ),
+    api(
+        "GET", "/api/v1/targets", api_agents.preview_targets, VIEWER, TargetsQuery,
+        "What an expression names", Answer(TargetsView),
+    ),
+    api(
+        "POST", "/api/v1/tasks", api_tasks.add_task, OPERATOR, NoQuery,
+        "Submit a task", Answer(api_tasks.Made, 201, headers=_LOCATION),
+        body=Submission, headers=_KEY, refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "POST", "/task", api_tasks.add_task, OPERATOR, NoQuery,
+        "Submit a task, at a short path", Answer(api_tasks.Made, 201, headers=_LOCATION),
+        id="add_task_at_short_path", body=Submission, headers=_KEY, refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "GET", "/api/v1/tasks", api_tasks.list_tasks, VIEWER, TasksQuery,
+        "List tasks", Answer(Listing[TaskView]),
+    ),
+    api(
+        "GET", _TASK, api_tasks.get_task, VIEWER, TaskQuery,
+        "One task", Answer(TaskView),
+    ),
+    api(
+        "POST", _TASK + "/cancel", api_tasks.cancel_task, OPERATOR, NoQuery,
+        "Cancel a task", Answer(TaskView), refuses=(StoreFull,),
+    ),
+    api(
+        "POST", _TASK + "/retry", api_tasks.retry_task, OPERATOR, NoQuery,
+        "Repeat what failed", Answer(api_tasks.Retried, 201, headers=_LOCATION),
+        body=api_tasks.Retry, headers=_KEY, refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "GET", _TASK + "/targets", api_tasks.get_task_targets, VIEWER, TaskTargetsQuery,
+        "The hosts of a task", Answer(TargetsView),
+    ),
+    api(
+        "GET", _TASK + "/groups", api_results.get_groups, VIEWER, GroupsQuery,
+        "Runs by identical result", Answer(GroupsView),
+    ),
+    api(
+        "GET", _TASK + "/grid", api_results.get_grid, VIEWER, GridQuery,
+        "States of all runs, small", Answer(GridView),
+    ),
+    api(
+        "GET", _TASK + "/diff", api_results.get_diff, VIEWER, DiffQuery,
+        "What differs between the output of two runs", Answer(DiffView),
+    ),
+    api(
+        "GET", "/api/v1/events", api_events.stream_all, VIEWER, EventsQuery,
+        "Changes of all tasks as they happen", Answer(None, media=EVENTS), headers=_RESUME,
+    ),
+    api(
+        "GET", _TASK + "/events", api_events.stream_task, VIEWER, EventsQuery,
+        "Changes of one task as they happen", Answer(None, media=EVENTS), headers=_RESUME,
+    ),
+    api(
+        "GET", _TASK + "/runs", api_runs.list_runs, VIEWER, RunsQuery,
+        "List the runs of a task", Answer(Listing[RunView]),
+    ),
+    api(
+        "GET", _RUN, api_runs.get_run, VIEWER, NoQuery,
+        "One run", Answer(RunView),
+    ),
+    api(
+        "POST", _RUN + "/cancel", api_runs.cancel_run, OPERATOR, NoQuery,
+        "Cancel one run", Answer(RunView), refuses=(StoreFull,),
+    ),
+    api(
+        "GET", _RUN + "/output", api_output.get_output, VIEWER, NoQuery,
+        "The output of a run", Answer(None, media=BYTES), Answer(None, 206, BYTES),
+        headers=_RANGE, refuses=(RangeNotSatisfiable,),
+    ),
+    api(
+        "GET", "/api/v1/status", api_master.get_status, VIEWER, NoQuery,
+        "How the master is", Answer(StatusView),
+    ),
+    api(
+        "GET", "/api/v1/whoami", api_master.whoami, VIEWER, NoQuery,
+        "Whose token this is", Answer(WhoAmI),
+    ),
+    api(
+        "POST", "/api/v1/handouts/release", api_master.release_handouts, ADMIN, NoQuery,
+        "Go on after a restored store", Answer(api_master.Released), refuses=(StoreFull,),
+    ),
+    api(
+        "GET", "/api/openapi.json", openapi.get_document, May.ANYONE, NoQuery,
+        "This document", Answer(dict[str, Any]),
+    ),
+    api(
+        "GET", "/healthz", open_doors.healthz, May.ANYONE, NoQuery,
+        "Is the web server there, and the master", Answer(open_doors.Health),
+    ),
+)  # fmt: skip
 
 PAGES = (
-    Route("GET", "/", page_tasks.home, May.VIEWER, Face.PAGE),
-    Route("GET", "/login", page_login.show_login, May.ANYONE, Face.PAGE),
-    Route("POST", "/login", page_login.log_in, May.ANYONE, Face.PAGE),
-    Route("POST", "/logout", page_login.log_out, May.ANYONE, Face.PAGE),
-    Route("GET", "/hosts", page_hosts.show_hosts, May.VIEWER, Face.PAGE),
-    Route("GET", "/tasks", page_tasks.show_tasks, May.VIEWER, Face.PAGE),
-    Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR, Face.PAGE),
-    Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR, Face.PAGE),
-    Route("GET", "/tasks/{task}", page_task.show_task, May.VIEWER, Face.PAGE),
-    Route("POST", "/tasks/{task}/cancel", page_task.cancel_task, May.OPERATOR, Face.PAGE),
-    Route("GET", "/tasks/{task}/runs/{run}", page_task.show_run, May.VIEWER, Face.PAGE),
-    Route("GET", "/static/{name}", open_doors.static_file, May.ANYONE, Face.PAGE),
+    Route("GET", "/api", page_api.show_reference, May.ANYONE),
+    Route("GET", "/", page_tasks.home, May.VIEWER),
+    Route("GET", "/login", page_login.show_login, May.ANYONE),
+    Route("POST", "/login", page_login.log_in, May.ANYONE),
+    Route("POST", "/logout", page_login.log_out, May.ANYONE),
+    Route("POST", "/handouts/release", page_frame.release_handouts, May.ADMIN),
+    Route("GET", "/hosts", page_hosts.show_hosts, May.VIEWER),
+    Route("GET", "/hosts/{agent}", page_host.show_host, May.VIEWER),
+    Route("POST", "/hosts/{agent}/labels", page_host.change_labels, May.ADMIN),
+    Route("GET", "/tasks", page_tasks.show_tasks, May.VIEWER),
+    Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR),
+    Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR),
+    Route("POST", "/tasks/new/preview", page_new_task.preview_form, May.OPERATOR),
+    Route("GET", "/tasks/{task}", page_task.show_task, May.VIEWER),
+    Route("POST", "/tasks/{task}/cancel", page_task.cancel_task, May.OPERATOR),
+    Route("POST", "/tasks/{task}/retry", page_task.retry_task, May.OPERATOR),
+    Route("GET", "/tasks/{task}/diff", page_run.show_diff, May.VIEWER),
+    Route("GET", "/tasks/{task}/runs/{run}", page_run.show_run, May.VIEWER),
+    Route("POST", "/tasks/{task}/runs/{run}/cancel", page_run.cancel_run, May.OPERATOR),
+    Route("GET", "/static/{version}/{name}", open_doors.static_file, May.ANYONE),
 )
 
 ROUTES = API + PAGES
