@@ -1,4 +1,4 @@
-"""Does a promise break in any world that can be reached? Breadth-first, so the first trace is shortest."""
+"""Does a promise break in any World that can be reached? The first trace found is a shortest."""
 
 import gc
 from collections import deque
@@ -6,18 +6,9 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from tests.model.world import (
-    Budget,
-    Model,
-    Setting,
-    Violated,
-    What,
-    World,
-    at_rest,
-    begin,
-    check,
-    check_at_rest,
-)
+from tests.model.promises import Violated, at_rest, check, check_at_rest
+from tests.model.steps import Model
+from tests.model.world import Budget, Setting, What, World, begin
 
 
 class Outcome(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Are the promises kept whatever is lost, repeated, killed or restored, and is each rule needed for it?
+"""Is every promise kept, whatever is lost, repeated, killed or restored? Is each rule needed?
 
 The first half searches every world within its budgets of faults with the real decisions. The
 second half takes away one rule at a time, and the search must find what the rule prevents: a
@@ -12,7 +12,7 @@ import os
 import pytest
 
 from agent import decide
-from master import handout
+from master import handout, outcome
 from tests.model.search import search
 from tests.model.world import Budget, Setting
 
@@ -25,15 +25,17 @@ STOPS_AT_ONCE = Setting(slots=2, fail_count=0, on_limit="kill")
 SEARCHES = {
     "messages": (1, ONE, Budget(lose=1, repeat=1, cancel=1)),
     "impatience": (1, ONE, Budget(impatient=1, repeat=1, cancel=1)),
-    "connections": (1, ONE, Budget(repeat=1, reconnect=1, kill_agent=1)),
-    "processes": (1, ONE, Budget(kill_agent=2, kill_supervisor=1, cancel=1)),
+    "connections": (1, ONE, Budget(repeat=1, reconnect=1, cancel=1)),
+    "agent deaths": (1, ONE, Budget(kill_agent=2, reconnect=1)),
+    "supervisor deaths": (1, ONE, Budget(kill_agent=1, kill_supervisor=1, cancel=1)),
     "power": (1, ONE, Budget(reboot=1, kill_agent=1, cancel=1)),
     "power and wire": (1, ONE, Budget(lose=1, repeat=1, reboot=1)),
     "lost journal": (1, ONE, Budget(lose=1, reboot=1, wipe=1)),
     "master": (1, ONE, Budget(lose=1, kill_master=1, silence=1, late=1, cancel=1)),
     "late host": (1, ONE, Budget(lose=1, kill_agent=1, late=1, silence=1)),
-    "restore": (1, ONE, Budget(restore=1, kill_agent=1, late=1)),
-    "restore and cancel": (1, ONE, Budget(restore=1, reconnect=1, cancel=1)),
+    "restore": (1, ONE, Budget(restore=1, kill_agent=1)),
+    "restore and expiry": (1, ONE, Budget(restore=1, late=1, lose=1)),
+    "restore and cancel": (1, ONE, Budget(restore=1, cancel=1, lose=1)),
     "short memory": (1, ONE, Budget(restore=1, forget=1, late=1)),
     "restore of two": (2, ONE, Budget(restore=1)),
     "two in turn": (2, TWO_IN_TURN, Budget(lose=1, kill_agent=1)),
@@ -44,10 +46,12 @@ FURTHER = {
     "messages": (1, ONE, Budget(lose=2, repeat=2, cancel=1)),
     "impatience": (1, ONE, Budget(lose=1, repeat=1, impatient=1, cancel=1)),
     "connections": (1, ONE, Budget(repeat=1, reconnect=1, impatient=1, kill_agent=1)),
+    "processes": (1, ONE, Budget(kill_agent=2, kill_supervisor=1, cancel=1)),
     "power": (1, ONE, Budget(lose=1, reboot=1, kill_agent=1, cancel=1)),
     "deaths": (1, ONE, Budget(kill_agent=1, kill_supervisor=1, reboot=1, cancel=1, silence=1)),
     "master and agent": (1, ONE, Budget(lose=1, kill_master=2, kill_agent=1, cancel=1, late=1)),
-    "restore": (1, ONE, Budget(restore=1, repeat=1, reconnect=1, cancel=1)),
+    "restore": (1, ONE, Budget(restore=1, kill_agent=1, late=1, cancel=1)),
+    "restore and reconnect": (1, ONE, Budget(restore=1, repeat=1, reconnect=1)),
     "restore and reboot": (1, ONE, Budget(restore=1, reboot=1, silence=1, cancel=1)),
     "restore of two": (2, ONE, Budget(restore=1, kill_agent=1)),
     "restore, short memory": (2, Setting(slots=2), Budget(restore=1, forget=1)),
@@ -215,7 +219,7 @@ def test_it_needs_to_hold_hand_outs_of_an_older_store(monkeypatch):
 def test_it_needs_to_notice_a_done_list_that_is_too_short(monkeypatch):
     found = _found(
         monkeypatch,
-        [(handout, "too_short", lambda agent, done: False)],
+        [(outcome, "too_short", lambda agent, done: False)],
         Budget(restore=1, forget=1),
     )
 
