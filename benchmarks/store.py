@@ -62,7 +62,6 @@ def _measure(storage: Storage, count: int, figures: dict[str, float]) -> None:
     _, grants = _claims(storage, agents, hw=1)
     with _BusyHub():
         figures["results_per_s_busy_hub"] = _results(storage, grants)
-    figures["list_agents_ms"] = _median_ms(lambda: storage.agents(10_000).wait(), 9)
     run = grants[agents[0]].run
     figures["commit_p50_ms"], figures["commit_p99_ms"] = _latency(storage, agents[0], run)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import gevent
 from gevent.event import Event
 
+from master.board import Board
 from master.clock import Attention, SteadyClock
 from master.cm import ConnectionManager
 from master.desk import Desk
@@ -82,8 +83,9 @@ class Master:
         self._dispatcher = Dispatcher(self._storage, self._roster, ring, self._waiters, self._live)
         gate = Gate(self._storage)
         desk = Desk(self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live)
+        board = Board(self._storage, self._roster, ring, self._live)
         self._manager = ConnectionManager(
-            self._storage, self._roster, self._dispatcher, desk, gate, self._clock
+            self._storage, self._roster, self._dispatcher, desk, board, gate, self._clock
         )
         self._keys = load_or_make_keys(self._directory / KEYS)
         self._server = Server(self._keys, self._manager.methods(), self._roster.role_of)

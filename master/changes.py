@@ -10,14 +10,15 @@ from msgspec import Struct
 
 from master.records import Agent, Run, Task
 from wire.messages import Grant, Held, OutputAnswer, ResultAnswer, Word
-from wire.states import Standing
+from wire.states import RunState, Standing
 
 
 class Changed(Struct, frozen=True):
     """What a committed verb touched, for events and wake-ups.
 
     `tasks` and `runs` are the records as they are after the commit, so that the hub can
-    show them without another read. Runs that one statement moved together are not listed.
+    show them without another read. Runs that one statement moved together are not listed;
+    `moved` are the ids of their tasks.
     `freed`: tasks in which a place became free, so that a waiting run may start.
     `wake`: agents that have something to be told (a grant, a stop, a recall).
     `ended`: tasks that reached their end.
@@ -28,6 +29,7 @@ class Changed(Struct, frozen=True):
     wake: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     freed: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
 
 class NewTask(Struct, frozen=True, kw_only=True):
@@ -51,6 +53,19 @@ class NewTask(Struct, frozen=True, kw_only=True):
     skip_reason: str = "the host was offline at submission"
     key: str | None = None  # Idempotency-Key, scoped to created_by
     body_hash: str = ""  # of the submission, to tell a repeat from another body
+    retry_of: str | None = None  # the task whose runs it repeats
+
+
+class Retry(Struct, frozen=True, kw_only=True):
+    """A wish to run a task again on the hosts whose runs are in `states`."""
+
+    id: str  # of the new task
+    task: str
+    states: tuple[RunState, ...]
+    created_by: str
+    offline: frozenset[str] = frozenset()  # agents that are; matters where offline is "skip"
+    key: str | None = None  # Idempotency-Key, scoped to created_by
+    body_hash: str = ""
 
 
 class Added(Struct, frozen=True):
@@ -58,6 +73,15 @@ class Added(Struct, frozen=True):
 
     task: Task
     created: bool
+
+
+class Retried(Struct, frozen=True):
+    """`waiting`: agents whose runs wait, in order. `left_out`: hostnames no longer enrolled."""
+
+    task: Task
+    created: bool
+    waiting: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 class Enrolled(Struct, frozen=True):

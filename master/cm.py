@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import gevent
 from msgspec import Struct
 
+from master.board import Board
 from master.changes import Appended, Changed, Enrolled, Finished, Peer
 from master.database import Verb
 from master.desk import Desk
@@ -28,13 +29,17 @@ from wire.messages import (
     ById,
     Changes,
     Done,
+    GetGrid,
+    GetGroups,
     GetOutput,
     GetTargets,
+    GetTaskTargets,
     Heartbeat,
     HeartbeatAnswer,
     JustAuth,
     ListAgents,
     ListRuns,
+    ListRunsOfAgent,
     ListTasks,
     Output,
     Poll,
@@ -42,6 +47,7 @@ from wire.messages import (
     Registered,
     RegisterWeb,
     Result,
+    RetryTask,
     SetLabels,
     WebRegistered,
 )
@@ -74,6 +80,7 @@ class ConnectionManager:
         roster: Roster,
         dispatcher: Dispatcher,
         desk: Desk,
+        board: Board,
         gate: Gate,
         clock: Callable[[], float],
     ):
@@ -81,6 +88,7 @@ class ConnectionManager:
         self._roster = roster
         self._dispatcher = dispatcher
         self._desk = desk
+        self._board = board
         self._gate = gate
         self._clock = clock
 
@@ -103,18 +111,25 @@ class ConnectionManager:
 
     def _for_people(self) -> dict[str, Method[Any]]:
         """Methods of the web, each with the least role of the person behind the call."""
-        desk = self._desk
+        desk, board = self._desk, self._board
         return {
             "whoami": self._asked(JustAuth, "viewer", desk.whoami),
-            "get_agents": self._asked(ListAgents, "viewer", desk.get_agents),
+            "get_status": self._asked(JustAuth, "viewer", board.get_status),
+            "get_agents": self._asked(ListAgents, "viewer", board.get_agents),
+            "get_agent": self._asked(ById, "viewer", board.get_agent),
+            "get_runs_of_agent": self._asked(ListRunsOfAgent, "viewer", board.get_runs_of_agent),
             "get_targets": self._asked(GetTargets, "viewer", desk.get_targets),
-            "get_tasks": self._asked(ListTasks, "viewer", desk.get_tasks),
+            "get_task_targets": self._asked(GetTaskTargets, "viewer", desk.get_task_targets),
+            "get_tasks": self._asked(ListTasks, "viewer", board.get_tasks),
             "get_task": self._asked(ById, "viewer", desk.get_task),
-            "get_runs": self._asked(ListRuns, "viewer", desk.get_runs),
+            "get_groups": self._asked(GetGroups, "viewer", board.get_groups),
+            "get_grid": self._asked(GetGrid, "viewer", board.get_grid),
+            "get_runs": self._asked(ListRuns, "viewer", board.get_runs),
             "get_run": self._asked(ById, "viewer", desk.get_run),
-            "get_output": self._asked(GetOutput, "viewer", desk.get_output),
+            "get_output": self._asked(GetOutput, "viewer", board.get_output),
             "changes": self._asked(Changes, "viewer", desk.changes),
             "add_task": self._asked(AddTask, "operator", desk.add_task),
+            "retry_task": self._asked(RetryTask, "operator", desk.retry_task),
             "cancel_task": self._asked(ById, "operator", desk.cancel_task),
             "cancel_run": self._asked(ById, "operator", desk.cancel_run),
             "set_labels": self._asked(SetLabels, "admin", desk.set_labels),

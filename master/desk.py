@@ -1,11 +1,11 @@
-"""What do people get when they ask? Submissions, lists, one task, cancel.
+"""What do people get when they act? Previews, submissions, retries, cancels; and one task.
 
 Every method runs in a greenlet of its own, for a person that the gate has admitted.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import gevent
@@ -13,14 +13,16 @@ import msgspec
 from gevent.event import AsyncResult
 from msgspec.structs import replace
 
-from master.changes import NewTask
+from master import again
+from master.beside import beside
+from master.changes import NewTask, Retry
 from master.dispatch import Dispatcher
 from master.events import Ring
 from master.gate import Person
 from master.ids import new_id
 from master.live import Live
 from master.records import Task
-from master.roster import Roster
+from master.roster import Roster, state_of
 from master.storage import Storage
 from master.submission import MAX_TARGETS, Plan, check, check_key
 from master.targets import Fleet, Previews, digest_of, fold
@@ -36,14 +38,10 @@ from wire.messages import (
     Changed,
     Changes,
     EventsAnswer,
-    GetOutput,
     GetTargets,
+    GetTaskTargets,
     JustAuth,
-    ListAgents,
-    ListRuns,
-    ListTasks,
-    OutputView,
-    Page,
+    RetryTask,
     RunView,
     SetLabels,
     Submission,
@@ -51,13 +49,11 @@ from wire.messages import (
     TaskView,
     WhoAmI,
 )
-from wire.states import ENDED_TASK, AgentState, RunState, TaskState
+from wire.states import ENDED_TASK, AgentState, RunState
 
 log = getLogger(__name__)
 
 MAX_WAIT_S = 60.0
-MAX_PAGE = 10_000
-MAX_OUTPUT_BYTES = 1 << 20
 EVENT_PAUSE_S = 0.05  # changes are gathered this long before a reader is answered
 MAX_LABELS = 64
 
@@ -67,7 +63,7 @@ T = TypeVar("T")
 
 
 class Desk:
-    """Answers the web's calls."""
+    """Answers the web's calls that change something, and those that watch one task."""
 
     def __init__(
         self,
@@ -91,10 +87,6 @@ class Desk:
 
     # ---- hosts
 
-    def get_agents(self, person: Person, asked: ListAgents) -> Page:
-        page = self._storage.agents(_limit(asked.limit), asked.cursor).wait()
-        return Page([self._live.agent(view) for view in page.items], page.next)
-
     def set_labels(self, person: Person, asked: SetLabels) -> Changed:
         """Labels of many agents, all or nothing."""
         _check_labels(asked.labels)
@@ -105,9 +97,19 @@ class Desk:
     def get_targets(self, person: Person, asked: GetTargets) -> TargetsView:
         """What an expression names now, with the digest that a submit may carry as `expect`."""
         fleet = self._roster.fleet()
-        ids, nodeset = _aside(lambda: _resolve_and_fold(fleet, asked.expr))
+        ids, nodeset = beside(lambda: _resolve_and_fold(fleet, asked.expr))
         offline = sum(1 for id in ids if self._live.state(id) is AgentState.OFFLINE)
         return TargetsView(nodeset, len(ids), self._previews.remember(ids), offline, ids)
+
+    def get_task_targets(self, person: Person, asked: GetTaskTargets) -> TargetsView:
+        """The hosts of a task as they are now: a form that runs it again begins with them."""
+        states = again.check_states(asked.states) if asked.states else tuple(RunState)
+        hosts = self._storage.targets_of(asked.task, states).wait()
+        ids = [id for id, _ in hosts.targets]
+        nodeset = beside(lambda: fold(name for _, name in hosts.targets))
+        offline = sum(1 for id in ids if self._live.state(id) is AgentState.OFFLINE)
+        digest = self._previews.remember(ids)
+        return TargetsView(nodeset, len(ids), digest, offline, ids, hosts.left_out)
 
     # ---- submit and cancel
 
@@ -166,7 +168,7 @@ class Desk:
         fleet = self._roster.fleet()
         targets = submission.targets
         if isinstance(targets, str):
-            ids = _aside(lambda: fleet.resolve(targets))
+            ids = beside(lambda: fleet.resolve(targets))
         else:
             ids = fleet.known_ids(targets)
         if not ids:
@@ -178,6 +180,34 @@ class Desk:
             change = self._previews.change_since(submission.expect, ids, names)
             raise Conflict(f"expect: {change}; look at the preview again", field="expect")
         return ids
+
+    def retry_task(self, person: Person, asked: RetryTask) -> Added:
+        """Durable when this returns. Hosts that are no longer enrolled are left out, and named."""
+        check_key(asked.key)
+        states = again.check_states(asked.states)
+        old = self._storage.task_record(asked.id).wait()
+        wanted = Retry(
+            id=new_id(),
+            task=old.id,
+            states=states,
+            created_by=person.name,
+            offline=self._offline() if old.offline == "skip" else frozenset(),
+            key=asked.key,
+            body_hash=hashlib.sha256(f"retry {old.id} {' '.join(states)}".encode()).hexdigest(),
+        )
+        retried = self._storage.retry_task(wanted).wait()
+        if retried.created:
+            log.info(f"task {retried.task.id} of {person.name} runs {old.id} again")
+            self._dispatcher.opened(retried.task, list(retried.waiting))
+        return Added(retried.task.id, retried.created, list(retried.left_out))
+
+    def _offline(self) -> frozenset[str]:
+        agents, now = self._roster.all(), self._live.now()
+        return beside(
+            lambda: frozenset(
+                agent.id for agent in agents if state_of(agent, now) is AgentState.OFFLINE
+            )
+        )
 
     def cancel_task(self, person: Person, asked: ById) -> TaskView:
         self._dispatcher.apply(self._storage.cancel_task(asked.id, person.name).wait())
@@ -197,12 +227,7 @@ class Desk:
         self._dispatcher.look_for_all()
         return {}
 
-    # ---- tasks and runs
-
-    def get_tasks(self, person: Person, asked: ListTasks) -> Page:
-        if asked.state is not None:
-            _check_state(asked.state, TaskState)
-        return self._storage.tasks(_limit(asked.limit), asked.cursor, asked.state).wait()
+    # ---- one task
 
     def get_task(self, person: Person, asked: ById) -> TaskView:
         """The task now, or with `wait` at its end, at the latest after so many seconds."""
@@ -222,22 +247,11 @@ class Desk:
     def _task(self, id: str) -> TaskView:
         return self._storage.task(id, script=True).wait()
 
-    def get_runs(self, person: Person, asked: ListRuns) -> Page:
-        if asked.state is not None:
-            _check_state(asked.state, RunState)
-        task = self._storage.task_record(asked.task).wait()
-        page = self._storage.runs(asked.task, _limit(asked.limit), asked.cursor, asked.state).wait()
-        return Page([self._live.run(view, task) for view in page.items], page.next)
-
     def get_run(self, person: Person, asked: ById) -> RunView:
         view = self._storage.run(asked.id).wait()
         if view.state != RunState.WAITING:
             return view
         return self._live.run(view, self._storage.task_record(view.task).wait())
-
-    def get_output(self, person: Person, asked: GetOutput) -> OutputView:
-        limit = max(0, min(asked.limit, MAX_OUTPUT_BYTES))
-        return self._storage.output(asked.run, max(0, asked.offset), limit).wait()
 
     # ---- changes
 
@@ -260,25 +274,6 @@ def _with_script(task: Task, earlier: TaskView) -> TaskView:
 def _resolve_and_fold(fleet: Fleet, expression: str) -> tuple[list[str], str]:
     ids = fleet.resolve(expression)
     return ids, fold(fleet.by_id[id].hostname for id in ids)
-
-
-def _aside(work: Callable[[], T]) -> T:
-    """Work that may take a tenth of a second runs beside the hub, which serves others meanwhile."""
-    result: T = gevent.get_hub().threadpool.apply(work)
-    return result
-
-
-def _limit(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidValue(f"limit is {limit}; it takes 1 to {MAX_PAGE}", field="limit")
-    return limit
-
-
-def _check_state(state: str, states: type[RunState] | type[TaskState]) -> None:
-    if state not in states.__members__:
-        raise InvalidValue(
-            f"state is {state!r}; it takes one of {', '.join(states)}", field="state"
-        )
 
 
 def _check_labels(labels: Mapping[str, Mapping[str, str | None]]) -> None:

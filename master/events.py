@@ -28,6 +28,7 @@ class Change(Struct, frozen=True):
     n: int
     kind: str  # task, run or output
     record: Record
+    moved: bool = False  # many runs of the task, which are not listed
 
 
 class Ring:
@@ -40,9 +41,9 @@ class Ring:
         self._n = 0
         self._news = Signal()
 
-    def publish(self, kind: str, record: Record) -> None:
+    def publish(self, kind: str, record: Record, *, moved: bool = False) -> None:
         self._n += 1
-        self._changes.append(Change(self._n, kind, record))
+        self._changes.append(Change(self._n, kind, record, moved))
         self._news.set()
 
     def wait(self, timeout_s: float) -> bool:
@@ -84,9 +85,11 @@ class Ring:
 
     def _newest_of_each(self, changes: list[Change]) -> list[Event]:
         newest = {(change.kind, change.record.id): change for change in changes}
-        return [self._event(one) for one in sorted(newest.values(), key=lambda one: one.n)]
+        moved = {change.record.id for change in changes if change.moved}
+        in_order = sorted(newest.values(), key=lambda one: one.n)
+        return [self._event(one, moved=one.record.id in moved) for one in in_order]
 
-    def _event(self, change: Change) -> Event:
+    def _event(self, change: Change, *, moved: bool) -> Event:
         record = change.record
         task = record.task if isinstance(record, Run) else record.id
-        return Event(self._cursor(change.n), change.kind, task, self._view(record))
+        return Event(self._cursor(change.n), change.kind, task, self._view(record), moved)

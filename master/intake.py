@@ -79,6 +79,7 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         skipped=skipped,
         settings=to_json(new.settings),
         script=sha256,
+        retry_of=new.retry_of,
         now=tx.now,
     )
     assert row is not None

@@ -49,6 +49,7 @@ class _Effects:
         self._wake: dict[str, None] = {}
         self._ended: dict[str, None] = {}
         self._freed: dict[str, None] = {}
+        self._moved: dict[str, None] = {}
 
     def apply(self, change: Change | None) -> None:
         """First the single runs and tasks, then the sweeps, as the decision counted them."""
@@ -96,6 +97,7 @@ class _Effects:
             wake=tuple(self._wake),
             ended=tuple(self._ended),
             freed=tuple(self._freed),
+            moved=tuple(self._moved),
         )
 
     def _sweep(self, sweep: Sweep) -> None:
@@ -105,6 +107,7 @@ class _Effects:
                 self.run(swept(run, sweep))
         if sweep.to is not None:
             self._tx.sweep_waiting(sweep)
+            self._moved[sweep.task] = None
 
 
 # ---- what agents say

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from master.reader import Reader
 from master.records import Run
 from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, OutputView
-from wire.states import ENDED_RUN
+from wire.states import ENDED_RUN, RunState
 
 MOST_KEPT_BYTES = OUTPUT_HEAD_BYTES + OUTPUT_TAIL_BYTES
+REST_WITHIN_S = 600.0  # after its end a run's output is waited for no longer than this
 
 
 # ---- taking a chunk
@@ -70,7 +71,6 @@ def marker(gap: tuple[int, int]) -> bytes:
 def read(reader: Reader, record: Run, offset: int, limit: int) -> OutputView:
     """Stored bytes from `offset` of the stored representation: all that is kept, in order, with
     the marker in the gap. At most `limit` bytes; empty at the end."""
-    ended = record.state in ENDED_RUN and end_of(record) >= record.output_bytes
     gap = record.output_gap
     mark = marker(gap) if gap else b""
     size = record.output_stored + len(mark)
@@ -79,7 +79,37 @@ def read(reader: Reader, record: Run, offset: int, limit: int) -> OutputView:
         content = _stored(reader, record, offset, wanted)
     else:
         content = _around(reader, record, gap, mark, offset, wanted)
-    return OutputView(content, offset, size, ended)
+    return OutputView(
+        data=content,
+        offset=offset,
+        size=size,
+        ended=_is_over(record, reader.now),
+        complete=_is_complete(record),
+        state=record.state,
+        attempt=record.attempt,
+        agent=record.agent,
+    )
+
+
+def _is_complete(run: Run) -> bool:
+    """All that the script wrote is here. Of a run that was lost nobody knows how much that was."""
+    known = run.state is not RunState.UNKNOWN or run.output_sha256 is not None
+    return run.state in ENDED_RUN and known and _is_all_here(run)
+
+
+def _is_over(run: Run, now: float) -> bool:
+    """No more is expected, as far as the store knows; that the host is away only the hub knows."""
+    if run.state not in ENDED_RUN:
+        return False
+    told = run.state is not RunState.UNKNOWN or run.settled
+    full = run.output_stored >= MOST_KEPT_BYTES
+    late = run.ended_at is not None and now > run.ended_at + REST_WITHIN_S
+    return (told and _is_all_here(run)) or full or late
+
+
+def _is_all_here(run: Run) -> bool:
+    """As far as its agent has told how much there is."""
+    return end_of(run) >= run.output_bytes
 
 
 def _around(

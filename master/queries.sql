@@ -143,12 +143,14 @@ SELECT content FROM scripts WHERE sha256 = :sha256
 INSERT INTO tasks (
     id, seq, name, state, reason, stop, created_by, created_at, started_at, ended_at, parallel,
     fail_count, fail_rate, on_limit, priority, offline, expires_at, lost_after, total, waiting,
-    running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, row_version
+    running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, retry_of,
+    row_version
 )
 SELECT
     :id, COALESCE(MAX(seq), 0) + 1, :name, 'WAITING', '', NULL, :created_by, :now, NULL, NULL,
     :parallel, :fail_count, :fail_rate, :on_limit, :priority, :offline, :expires_at, :lost_after,
-    :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, 0
+    :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, :retry_of,
+    0
 FROM tasks
 RETURNING seq
 
@@ -213,19 +215,6 @@ SELECT value FROM meta WHERE name = :name
 INSERT INTO meta (name, value) VALUES (:name, :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
--- name: list_agents
-SELECT $collect($array($row(agents, a), (
-    SELECT COUNT(*) FROM runs r
-    WHERE r.agent = a.id AND (r.state = 'RUNNING' OR (r.state = 'UNKNOWN' AND NOT r.settled))
-      AND r.state = 'RUNNING'
-)))
-FROM (
-    SELECT * FROM agents
-    WHERE (hostname, id) > (:hostname, :id)
-    ORDER BY hostname, id
-    LIMIT :limit
-) a
-
 -- name: one_agent
 SELECT $collect($array($row(agents, a), (
     SELECT COUNT(*) FROM runs r
@@ -234,15 +223,49 @@ SELECT $collect($array($row(agents, a), (
 )))
 FROM agents a WHERE a.id = :id
 
--- name: list_tasks
+-- name: tasks_by_seq
 SELECT $collect($row(tasks, t))
-FROM (SELECT * FROM tasks WHERE seq < :seq ORDER BY seq DESC LIMIT :limit) t
+FROM $each(:seqs) j CROSS JOIN tasks t
+WHERE t.seq = j.value
 
--- name: list_tasks_in_state
-SELECT $collect($row(tasks, t))
+-- name: scan_tasks
+SELECT $collect($array(t.seq, t.id, t.name, t.state, t.created_by))
 FROM (
-    SELECT * FROM tasks WHERE state = :state AND seq < :seq ORDER BY seq DESC LIMIT :limit
+    SELECT seq, id, name, state, created_by FROM tasks
+    WHERE seq < :before ORDER BY seq DESC LIMIT :limit
 ) t
+
+-- name: scan_tasks_in_state
+SELECT $collect($array(t.seq, t.id, t.name, t.state, t.created_by))
+FROM (
+    SELECT seq, id, name, state, created_by FROM tasks
+    WHERE state = :state AND seq < :before ORDER BY seq DESC LIMIT :limit
+) t
+
+-- name: scan_tasks_of_person
+SELECT $collect($array(t.seq, t.id, t.name, t.state, t.created_by))
+FROM (
+    SELECT seq, id, name, state, created_by FROM tasks
+    WHERE created_by = :person AND seq < :before ORDER BY seq DESC LIMIT :limit
+) t
+
+-- name: scan_tasks_of_agent
+SELECT $collect($array(t.seq, t.id, t.name, t.state, t.created_by))
+FROM (
+    SELECT o.seq, o.id, o.name, o.state, o.created_by
+    FROM tasks o
+    WHERE o.seq < :before AND o.seq >= :floor
+      AND EXISTS (SELECT 1 FROM runs r WHERE r.task_seq = o.seq AND r.agent = :agent)
+    ORDER BY o.seq DESC LIMIT :limit
+) t
+
+-- name: span_of_tasks
+-- How far the next :limit tasks reach, and how many there are.
+SELECT MIN(t.seq), COUNT(*)
+FROM (SELECT seq FROM tasks WHERE seq < :before ORDER BY seq DESC LIMIT :limit) t
+
+-- name: count_active_tasks
+SELECT COUNT(*) FROM tasks t WHERE t.state IN ('WAITING', 'RUNNING', 'PAUSED')
 
 -- name: active_tasks
 SELECT $collect($row(tasks, t)) FROM tasks t WHERE t.state IN ('WAITING', 'RUNNING', 'PAUSED')
@@ -259,6 +282,35 @@ FROM (
     SELECT * FROM runs WHERE task_seq = :task_seq AND state = :state AND seq > :seq
     ORDER BY seq LIMIT :limit
 ) r
+
+-- name: list_runs_of_agent
+SELECT $collect($array($row(runs, r), (SELECT t.name FROM tasks t WHERE t.seq = r.task_seq)))
+FROM (
+    SELECT w.*
+    FROM tasks o CROSS JOIN runs w
+    WHERE o.seq < :before AND o.seq >= :floor AND w.task_seq = o.seq AND w.agent = :agent
+    ORDER BY o.seq DESC LIMIT :limit
+) r
+
+-- name: results_of_task
+SELECT $collect($array(
+    r.seq, r.id, r.hostname, r.state, r.code, r.output_sha256, r.output_bytes, r.reason
+))
+FROM runs r
+WHERE r.task_seq = :task_seq
+
+-- name: grid_of_task
+SELECT $collect($array(r.seq, r.id, r.hostname, r.state))
+FROM (
+    SELECT seq, id, hostname, state FROM runs
+    WHERE task_seq = :task_seq AND seq >= :offset ORDER BY seq LIMIT :limit
+) r
+
+-- name: targets_of_task
+-- As the agents are now, of the runs that are in one of the states.
+SELECT $collect($array(r.seq, a.id, a.hostname, a.standing))
+FROM $each(:states) j CROSS JOIN runs r CROSS JOIN agents a
+WHERE r.task_seq = :task_seq AND r.state = j.value AND a.id = r.agent
 
 -- name: waiting_agents
 SELECT r.agent FROM tasks t CROSS JOIN runs r

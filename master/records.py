@@ -61,6 +61,7 @@ class Task(Struct, frozen=True, kw_only=True):
     cancelled: int = 0
     skipped: int = 0
     unknown: int = 0
+    retry_of: str | None = None  # the task whose runs this one repeats
     settings: dict[str, Any] = {}  # as submitted; also args, env, user, cwd, timeout, grace
 
 

@@ -9,10 +9,10 @@ nothing behind then, except that after Unavailable it may have been done.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from master import enrolment, intake, ledger, output, views
+from master import again, enrolment, groups, intake, ledger, output, search, views
 from master.changes import (
     Added,
     Appended,
@@ -25,6 +25,8 @@ from master.changes import (
     NewTask,
     Peer,
     PollAnswer,
+    Retried,
+    Retry,
     Seen,
 )
 from master.database import Database, Urgency, Verb
@@ -34,6 +36,8 @@ from master.transaction import Needs
 from wire.messages import (
     AgentView,
     Done,
+    GridView,
+    GroupsView,
     Output,
     OutputView,
     Page,
@@ -43,7 +47,7 @@ from wire.messages import (
     RunView,
     TaskView,
 )
-from wire.states import Standing
+from wire.states import RunState, Standing
 
 DIRECT = Needs(direct=True)
 
@@ -97,12 +101,8 @@ class Storage:
             lambda tx: enrolment.set_labels(tx, labels), Needs(agents=tuple(labels))
         )
 
-    def agents(self, limit: int, cursor: str | None = None) -> Verb[Page]:
-        """Page of AgentView by hostname; what only memory knows is for the hub to fill in."""
-        return self._database.reading(lambda reader: views.agents(reader, limit, cursor))
-
     def agent(self, id: str) -> Verb[AgentView]:
-        """Raises NotFound."""
+        """What only memory knows is for the hub to fill in. Raises NotFound."""
         return self._database.reading(lambda reader: views.agent(reader, id))
 
     def all_agents(self) -> Verb[list[Agent]]:
@@ -130,9 +130,30 @@ class Storage:
         """Repeating it changes nothing. Raises NotFound."""
         return self._database.writing(lambda tx: ledger.cancel_run(tx, run), Needs(runs=(run,)))
 
-    def tasks(self, limit: int, cursor: str | None = None, state: str | None = None) -> Verb[Page]:
-        """Page of TaskView, newest first."""
-        return self._database.reading(lambda reader: views.tasks(reader, limit, cursor, state))
+    def retry_task(self, wanted: Retry) -> Verb[Retried]:
+        """A new task on the hosts whose runs are in the states that are wanted, as they are now.
+
+        Durable when it returns; the same key again is the same task. Raises NotFound,
+        InvalidValue (no such run, or none of the hosts is enrolled any more), Conflict.
+        """
+        return self._database.writing(lambda tx: again.retry(tx, wanted), DIRECT)
+
+    def targets_of(self, task: str, states: Sequence[RunState]) -> Verb[again.Hosts]:
+        """The hosts whose runs of the task are in one of the states. Raises NotFound."""
+        return self._database.reading(lambda reader: views.targets_of(reader, task, states))
+
+    def tasks(
+        self,
+        limit: int,
+        cursor: str | None = None,
+        wanted: search.Wanted = search.Wanted(),  # noqa: B008 (frozen)
+    ) -> Verb[Page]:
+        """Page of TaskView, newest first; one that is not full may have a next all the same."""
+        return self._database.reading(lambda reader: search.tasks(reader, limit, cursor, wanted))
+
+    def count_active_tasks(self) -> Verb[int]:
+        """How many have not ended."""
+        return self._database.reading(views.count_active_tasks)
 
     def task(self, id: str, *, script: bool = False) -> Verb[TaskView]:
         """Raises NotFound."""
@@ -153,6 +174,21 @@ class Storage:
     ) -> Verb[Page]:
         """Page of RunView in the order of the targets. Raises NotFound for the task."""
         return self._database.reading(lambda reader: views.runs(reader, task, limit, cursor, state))
+
+    def runs_of_agent(self, agent: str, limit: int, cursor: str | None = None) -> Verb[Page]:
+        """Page of RunView with the names of their tasks, newest task first; as with `tasks`, one
+        that is not full may have a next."""
+        return self._database.reading(
+            lambda reader: search.runs_of_agent(reader, agent, limit, cursor)
+        )
+
+    def groups(self, task: str, limit: int) -> Verb[GroupsView]:
+        """The task's runs by result, largest group first. Raises NotFound."""
+        return self._database.reading(lambda reader: groups.groups(reader, task, limit))
+
+    def grid(self, task: str, offset: int, limit: int) -> Verb[GridView]:
+        """States in columns; `since` is for the hub to fill in. Raises NotFound."""
+        return self._database.reading(lambda reader: views.grid(reader, task, offset, limit))
 
     def run(self, id: str) -> Verb[RunView]:
         """Raises NotFound."""

@@ -49,7 +49,7 @@ class Fleet:
         self.by_id = {host.id: host for host in hosts}
         self.by_name: dict[str, list[str]] = {}
         self.by_label: dict[str, dict[str, set[str]]] = {}
-        by_name = sorted(self.by_id.values(), key=lambda host: (_natural(host.hostname), host.id))
+        by_name = sorted(self.by_id.values(), key=lambda host: (natural(host.hostname), host.id))
         self._rank = {host.id: rank for rank, host in enumerate(by_name)}
         for host in by_name:
             self.by_name.setdefault(host.hostname, []).append(host.id)
@@ -74,7 +74,7 @@ class Fleet:
         wanted = list(dict.fromkeys(ids))
         missing = [id for id in wanted if id not in self.by_id]
         if missing:
-            raise _wrong(f"no host has the id {_some(missing)}; ids are those of /api/v1/agents")
+            raise _wrong(f"no host has the id {some(missing)}; ids are those of /api/v1/agents")
         return wanted
 
     def _operand(self, operand: str) -> set[str]:
@@ -113,7 +113,7 @@ class Fleet:
         names = _expand(operand)
         missing = [name for name in names if name not in self.by_name]
         if missing:
-            raise _wrong(f"there is no host named {_some(missing)}")
+            raise _wrong(f"there is no host named {some(missing)}")
         return self._ids(names)
 
     def _ids(self, names: Iterable[str]) -> set[str]:
@@ -123,7 +123,7 @@ class Fleet:
             if len(bearers) > 1:
                 raise _wrong(
                     f"the hostname {name} is borne by {len(bearers)} agents: "
-                    f"{_some(sorted(bearers))}; name the one that is meant by its id"
+                    f"{some(sorted(bearers))}; name the one that is meant by its id"
                 )
             ids.update(bearers)
         return ids
@@ -155,9 +155,9 @@ class Previews:
         came, went = now - before, before - now
         parts = []
         if came:
-            parts.append("new: " + _some(sorted(names.get(id, id) for id in came)))
+            parts.append("new: " + some(sorted(names.get(id, id) for id in came)))
         if went:
-            parts.append("gone: " + _some(sorted(names.get(id, id) for id in went)))
+            parts.append("gone: " + some(sorted(names.get(id, id) for id in went)))
         return "the hosts changed since the preview; " + "; ".join(parts)
 
 
@@ -173,20 +173,22 @@ def fold(names: Iterable[str]) -> str:
     """
     groups: dict[tuple[str, str], list[str]] = {}
     whole: list[str] = []
-    for name in sorted(set(names), key=_natural):
+    for name in set(names):
         match = _LAST_NUMBER.match(name)
         if match:
             groups.setdefault((match[1], match[3]), []).append(match[2])
         else:
             whole.append(name)
     whole += [_folded(front, digits, back) for (front, back), digits in groups.items()]
-    return ",".join(sorted(whole, key=_natural))
+    return ",".join(sorted(whole, key=natural))
 
 
 def _folded(front: str, digits: list[str], back: str) -> str:
     if len(digits) == 1:
         return f"{front}{digits[0]}{back}"
-    return f"{front}[{RangeSet(','.join(digits))}]{back}"
+    numbers = RangeSet()
+    numbers.update(digits)
+    return f"{front}[{numbers}]{back}"
 
 
 def _operands(expression: str) -> list[tuple[str, str]]:
@@ -241,7 +243,7 @@ def _width(part: str) -> int:
     return (last - first) // step + 1
 
 
-def _natural(name: str) -> list[tuple[int, int, str]]:
+def natural(name: str) -> list[tuple[int, int, str]]:
     """Sorts web2 before web10."""
     return [
         (1, int(part), part) if part.isdecimal() else (0, 0, part)
@@ -250,7 +252,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
     ]
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
     more = len(names) - NAMED_IN_ERRORS
     return ", ".join(names[:NAMED_IN_ERRORS]) + (f" and {more} more" if more > 0 else "")
 

@@ -6,10 +6,12 @@ list as at its beginning. A cursor is the key of the last row, opaque to the cal
 
 import base64
 from collections.abc import Sequence
+from os.path import commonprefix
 from typing import Any, TypeVar
 
 import msgspec
 
+from master import again
 from master.changes import Credential, Hold
 from master.enrolment import credential, hash_of
 from master.intake import same_task
@@ -17,40 +19,31 @@ from master.reader import Reader
 from master.records import Agent, Run, Task
 from master.rows import AgentRow, RunRow, TaskRow, decode_rows, to_json
 from utils import iso
-from wire.errors import InvalidValue, NotFound
-from wire.messages import AgentView, Page, RunView, TaskView
+from wire.errors import Malformed, NotFound
+from wire.messages import LETTERS, AgentView, GridView, Page, RunView, TaskView
 from wire.states import AgentState, RunState
 
 MAX_LIMIT = 10_000
+LARGEST_KEY = 1 << 62
 
 T = TypeVar("T")
 
+_decode_cells = msgspec.json.Decoder(list[tuple[int, str, str, RunState]]).decode
 _decode_agents = msgspec.json.Decoder(list[tuple[AgentRow, int]], strict=False).decode
 
 
 # ---- agents
 
 
-def agents(reader: Reader, limit: int, cursor: str | None) -> Page:
-    hostname, id = _from_cursor(cursor, tuple[str, str]) if cursor else ("", "")
-    size = _size(limit)
-    row = reader.row("list_agents", hostname=hostname, id=id, limit=size + 1)
-    found = _decode_agents(_text(row))
-    found.sort(key=lambda pair: (pair[0].hostname.encode(), pair[0].id))
-    views = [agent_view(agent, busy) for agent, busy in found[:size]]
-    last = found[size - 1][0] if len(found) > size else None
-    return Page(views, to_cursor((last.hostname, last.id)) if last else None)
-
-
 def agent(reader: Reader, id: str) -> AgentView:
-    found = _decode_agents(_text(reader.row("one_agent", id=id)))
+    found = _decode_agents(text_of(reader.row("one_agent", id=id)))
     if not found:
         raise NotFound(f"no agent has the id {id}")
     return agent_view(*found[0])
 
 
 def all_agents(reader: Reader) -> list[Agent]:
-    return list(decode_rows(AgentRow, _text(reader.row("all_agents"))))
+    return list(decode_rows(AgentRow, text_of(reader.row("all_agents"))))
 
 
 def agent_view(agent: Agent, busy: int) -> AgentView:
@@ -67,28 +60,16 @@ def agent_view(agent: Agent, busy: int) -> AgentView:
         slots=agent.slots,
         last_seen=iso(agent.last_seen),
         version=agent.version,
+        registered_at=iso(agent.registered_at),
+        instance=agent.instance,
     )
 
 
 # ---- tasks
 
 
-def tasks(reader: Reader, limit: int, cursor: str | None, state: str | None) -> Page:
-    """Newest first."""
-    before = _from_cursor(cursor, int) if cursor else 1 << 62
-    size = _size(limit)
-    if state is None:
-        row = reader.row("list_tasks", seq=before, limit=size + 1)
-    else:
-        row = reader.row("list_tasks_in_state", seq=before, limit=size + 1, state=state)
-    found = decode_rows(TaskRow, _text(row))
-    found.sort(key=lambda task: -task.seq)
-    more = to_cursor(found[size - 1].seq) if len(found) > size else None
-    return Page([task_view(task) for task in found[:size]], more)
-
-
 def task_record(reader: Reader, id: str) -> TaskRow:
-    found = decode_rows(TaskRow, _text(reader.row("tasks_by_id", ids=to_json([id]))))
+    found = decode_rows(TaskRow, text_of(reader.row("tasks_by_id", ids=to_json([id]))))
     if not found:
         raise NotFound(f"no task has the id {id}")
     return found[0]
@@ -103,8 +84,13 @@ def task(reader: Reader, id: str, *, script: bool) -> TaskView:
 
 
 def active_tasks(reader: Reader) -> list[Task]:
-    found = decode_rows(TaskRow, _text(reader.row("active_tasks")))
+    found = decode_rows(TaskRow, text_of(reader.row("active_tasks")))
     return sorted(found, key=lambda task: task.seq)
+
+
+def count_active_tasks(reader: Reader) -> int:
+    row = reader.row("count_active_tasks")
+    return row[0] if row else 0
 
 
 def made_by_key(reader: Reader, key: str, caller: str, body_hash: str) -> str | None:
@@ -125,6 +111,7 @@ def task_view(task: Task) -> TaskView:
         total=task.total,
         counts={state.value: getattr(task, state.lower()) for state in RunState},
         settings=task.settings,
+        retry_of=task.retry_of,
     )
 
 
@@ -141,17 +128,41 @@ def _script(reader: Reader, task: TaskRow) -> bytes:
 def runs(reader: Reader, task: str, limit: int, cursor: str | None, state: str | None) -> Page:
     """In the order of the targets."""
     task_seq = task_record(reader, task).seq
-    after = _from_cursor(cursor, int) if cursor else -1
-    size = _size(limit)
+    after = from_cursor(cursor, int) if cursor else -1
+    size = size_of(limit)
     key: dict[str, object] = {"task_seq": task_seq, "seq": after, "limit": size + 1}
     if state is None:
         row = reader.row("list_runs", **key)
     else:
         row = reader.row("list_runs_in_state", **key, state=state)
-    found = decode_rows(RunRow, _text(row))
+    found = decode_rows(RunRow, text_of(row))
     found.sort(key=lambda run: run.seq)
     more = to_cursor(found[size - 1].seq) if len(found) > size else None
     return Page([run_view(run) for run in found[:size]], more)
+
+
+def grid(reader: Reader, task: str, offset: int, limit: int) -> GridView:
+    """In the order of the targets. `since` is for the hub to fill in. Raises NotFound."""
+    record = task_record(reader, task)
+    row = reader.row("grid_of_task", task_seq=record.seq, offset=offset, limit=limit)
+    cells = sorted(_decode_cells(text_of(row)))
+    prefix = commonprefix([id for _, id, _, _ in cells])  # noqa: RUF071 (letters are meant)
+    return GridView(
+        offset=offset,
+        total=record.total,
+        prefix=prefix,
+        runs=[id[len(prefix) :] for _, id, _, _ in cells],
+        hosts=[hostname for _, _, hostname, _ in cells],
+        states="".join(LETTERS[state] for _, _, _, state in cells),
+        since="",
+    )
+
+
+def targets_of(reader: Reader, task: str, states: Sequence[RunState]) -> again.Hosts:
+    """The hosts of the task's runs in these states, as they are now. Raises NotFound."""
+    seq = task_record(reader, task).seq
+    row = reader.row("targets_of_task", task_seq=seq, states=to_json(states))
+    return again.hosts_of(row)
 
 
 def run(reader: Reader, id: str) -> RunView:
@@ -166,7 +177,7 @@ def run_record(reader: Reader, id: str) -> RunRow:
 
 
 def run_records(reader: Reader, ids: Sequence[str]) -> list[RunRow]:
-    return decode_rows(RunRow, _text(reader.row("runs_by_id", ids=to_json(ids))))
+    return decode_rows(RunRow, text_of(reader.row("runs_by_id", ids=to_json(ids))))
 
 
 def waiting_agents(reader: Reader, task: str, limit: int) -> list[str]:
@@ -228,18 +239,22 @@ def to_cursor(key: object) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode()
 
 
-def _from_cursor(cursor: str, kind: type[T]) -> T:
+def from_cursor(cursor: str, kind: type[T]) -> T:
+    """The key in a cursor; Malformed when it is none of ours."""
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=kind)
+        key = msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=kind)
+        if isinstance(key, int) and not -1 <= key <= LARGEST_KEY:
+            raise ValueError("beyond any row")
+        return key
     except (ValueError, msgspec.DecodeError) as error:
-        raise InvalidValue(
+        raise Malformed(
             "cursor is not one that a list has answered; begin without it", field="cursor"
         ) from error
 
 
-def _size(limit: int) -> int:
+def size_of(limit: int) -> int:
     return max(1, min(limit, MAX_LIMIT))
 
 
-def _text(row: tuple[Any, ...] | None) -> str:
+def text_of(row: tuple[Any, ...] | None) -> str:
     return "[]" if row is None or row[0] is None else row[0]

@@ -324,7 +324,10 @@ class ListRuns(Struct):
 
 
 class ListRunsOfAgent(Struct):
-    """Runs of one host, newest task first, each with `task_name`."""
+    """Runs of one host, newest task first, each with `task_name`.
+
+    As in ListTasks a page may hold fewer rows than `limit` and still have `next`.
+    """
 
     auth: Auth
     agent: str  # its id
@@ -548,10 +551,11 @@ class GridView(Struct):
 class OutputView(Struct):
     """`size` is the length of the stored representation so far.
 
-    `ended`: it will not grow, as far as can be known now: the run has ended, and either all
-    that it wrote is here (`complete`), or there is no room for more, or nobody is there to send
-    more: its host is offline or no longer enrolled, or the run is given up (UNKNOWN, settled).
-    A host that comes back after all may still add to it. A new `attempt` begins at 0 again.
+    `ended`: the run has ended and nothing more is expected: all that it wrote is here
+    (`complete`), or there is no room for more, or its host is offline or no longer enrolled, or
+    the run is given up for lost, or ten minutes have passed. A host that comes back after all
+    may still add to it. `complete` False at the end: some was lost, or may have been. A new
+    `attempt` begins at 0 again.
     """
 
     data: bytes

@@ -4,7 +4,7 @@ import pytest
 
 from master.changes import Seen
 from tests.storage.cast import make_register
-from wire.errors import Conflict, InvalidValue, NotEnrolled, NotFound, Refused
+from wire.errors import Conflict, NotEnrolled, NotFound, Refused
 from wire.states import RunState, Standing
 
 
@@ -91,25 +91,6 @@ def test_it_writes_down_when_agents_were_seen_and_never_goes_back(house):
     house.store.touch({agent: Seen(house.clock.now + 5, "web01", ["10.0.0.1"])}).wait()
     (record,) = house.store.all_agents().wait()
     assert (record.last_seen, record.ip) == (house.clock.now + 10, ["10.9.9.9"])
-
-
-def test_it_lists_agents_by_hostname_in_pages_that_meet(house):
-    names = [f"web{number:02}" for number in range(7)]
-    house.enrol(*reversed(names))
-    found, cursor = [], None
-    while True:
-        page = house.store.agents(3, cursor).wait()
-        found += [view.hostname for view in page.items]
-        cursor = page.next
-        if cursor is None:
-            break
-    assert found == names
-
-
-def test_it_refuses_a_cursor_that_no_list_has_answered(house):
-    for cursor in ("nonsense", "äöü", "WzFd"):
-        with pytest.raises(InvalidValue):
-            house.store.agents(3, cursor).wait()
 
 
 def test_it_counts_the_runs_that_an_agent_is_busy_with(house):

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from master.records import Run
+from master.search import Wanted
 from master.storage import Storage
 from tests.storage.cast import INSTANCE, Clock, House, make_poll, make_result, make_task
 from tests.support import until
@@ -321,8 +322,8 @@ def test_it_lists_tasks_newest_first_in_pages_that_meet(house):
     rest = house.store.tasks(3, first.next).wait()
     assert [view.id for view in (*first.items, *rest.items)] == made[::-1]
     assert rest.next is None
-    assert house.store.tasks(3, None, "RUNNING").wait().items == []
-    assert len(house.store.tasks(3, None, "WAITING").wait().items) == 3
+    assert house.store.tasks(3, None, Wanted(state=TaskState.RUNNING)).wait().items == []
+    assert len(house.store.tasks(3, None, Wanted(state=TaskState.WAITING)).wait().items) == 3
     assert [task.id for task in house.store.active_tasks().wait()] == made
 
 

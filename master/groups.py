@@ -1,0 +1,89 @@
+"""Which runs of a task came to the same? Groups of one state, exit code and output."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from master.reader import Reader
+from master.targets import fold
+from master.views import task_record, text_of
+from wire.messages import GroupsView, GroupView
+from wire.states import ENDED_RUN, RunState
+
+EXAMPLES = 3
+MAX_NODESET_CHARACTERS = 2_000
+
+Key = tuple[RunState, int | None, str | None, int | None]
+
+
+class Outcome(Struct, array_like=True, frozen=True):
+    """Of a run, what it is grouped by and shown with."""
+
+    seq: int
+    id: str
+    hostname: str
+    state: RunState
+    code: int | None
+    output_sha256: str | None
+    output_bytes: int
+    reason: str
+
+
+_decode_outcomes = msgspec.json.Decoder(list[Outcome]).decode
+
+
+def groups(reader: Reader, task: str, limit: int) -> GroupsView:
+    """The largest first, at most `limit` of them. Raises NotFound."""
+    seq = task_record(reader, task).seq
+    outcomes = _decode_outcomes(text_of(reader.row("results_of_task", task_seq=seq)))
+    outcomes.sort(key=lambda outcome: outcome.seq)
+    found = grouped(outcomes)
+    return GroupsView([_view(key, members) for key, members in found[:limit]], len(found))
+
+
+def grouped(outcomes: Iterable[Outcome]) -> list[tuple[Key, list[Outcome]]]:
+    """Groups by size; of equal size, the one whose first run comes first. `outcomes` in order."""
+    found: dict[Key, list[Outcome]] = {}
+    for outcome in outcomes:
+        found.setdefault(_key(outcome), []).append(outcome)
+    return sorted(found.items(), key=lambda item: (-len(item[1]), item[1][0].seq))
+
+
+def _key(outcome: Outcome) -> Key:
+    """Output of which there is no checksum is not known to be like any other."""
+    if outcome.state not in ENDED_RUN:
+        return outcome.state, None, None, None
+    if outcome.output_sha256 is None:
+        return outcome.state, outcome.code, None, None
+    return outcome.state, outcome.code, outcome.output_sha256, outcome.output_bytes
+
+
+def _view(key: Key, members: Sequence[Outcome]) -> GroupView:
+    state, code, sha256, size_bytes = key
+    reasons = {member.reason for member in members}
+    examples = members[:EXAMPLES]
+    return GroupView(
+        state=state,
+        code=code,
+        output_sha256=sha256,
+        output_bytes=size_bytes,
+        reason=reasons.pop() if len(reasons) == 1 else "",
+        count=len(members),
+        nodeset=_cut(fold(member.hostname for member in members)),
+        runs=[member.id for member in examples],
+        hosts=[member.hostname for member in examples],
+    )
+
+
+def _cut(nodeset: str) -> str:
+    """A long one ends at a comma, best at one between brackets, and says that it goes on."""
+    if len(nodeset) <= MAX_NODESET_CHARACTERS:
+        return nodeset
+    depth, end = 0, 0
+    for at, character in enumerate(nodeset[:MAX_NODESET_CHARACTERS]):
+        depth += (character == "[") - (character == "]")
+        if character == "," and not depth:
+            end = at
+    cut = nodeset[:end] or nodeset[:MAX_NODESET_CHARACTERS].rpartition(",")[0]
+    return f"{cut},…"
