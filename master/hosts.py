@@ -16,7 +16,7 @@ from master.roster import Presence, state_of
 from master.targets import natural
 from master.views import from_cursor, to_cursor
 from utils import iso
-from wire.errors import InvalidValue
+from wire.errors import InvalidValue, Malformed
 from wire.messages import AgentView, ListAgents, Page
 from wire.states import AgentState
 
@@ -85,7 +85,7 @@ class Ranks:
 
 
 def page(hosts: Sequence[Presence], ranks: dict[str, int], wanted: Wanted, now: float) -> Page:
-    """The window of hosts that was asked for. Raises InvalidValue for a cursor of another list."""
+    """The window of hosts that was asked for. Raises Malformed for a cursor of another list."""
     found = _filtered(hosts, wanted, now)
     key = _SORTS[wanted.sort]
     rows = sorted((key(host, now), ranks[host.id], host) for host in found)
@@ -185,7 +185,7 @@ def _after_cursor(rows: list[Row], wanted: Wanted) -> list[Row]:
         return rows[::-1] if wanted.descending else rows
     last = from_cursor(wanted.cursor, _Cursor)
     if last.sort != wanted.sort or isinstance(last.value, str) != (last.sort == "version"):
-        raise InvalidValue(
+        raise Malformed(
             "cursor is of a list that was sorted otherwise; begin without it", field="cursor"
         )
     value = _version_key(last.value) if isinstance(last.value, str) else last.value
