@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from master.changes import Seen
+from master.handout import session_is_current
 from master.records import Agent
 from master.targets import Fleet, Host
 from wire.errors import RegisterAgain
@@ -117,7 +118,7 @@ class Roster:
     def speaks(self, id: str, session: str, now: float) -> Presence:
         """The agent that sent a message under its present session; else RegisterAgain."""
         presence = self._agents.get(id)
-        if presence is None or presence.session is None or presence.session != session:
+        if presence is None or not session_is_current(session, presence.session):
             raise RegisterAgain
         self._heard(presence, now)
         return presence

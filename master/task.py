@@ -58,16 +58,7 @@ def failures(task: Task) -> int:
     return sum(getattr(task, state.lower()) for state in RUN_FAILURES)
 
 
-def all_ended(task: Task) -> bool:
-    return task.waiting == 0 and task.running == 0
-
-
 # ---- limits
-
-
-def limit_given(task: Task) -> bool:
-    """Was a limit of 0 or more asked for? fail_count -1 says: failures never stop this task."""
-    return _most_tolerated(task) is not None
 
 
 def limit_exceeded(task: Task) -> str | None:
@@ -80,7 +71,10 @@ def limit_exceeded(task: Task) -> str | None:
 
 
 def _most_tolerated(task: Task) -> Fraction | None:
-    """The most runs that may fail; of two limits the tighter one, as that is exceeded first."""
+    """The most runs that may fail; of two limits the tighter one, as that is exceeded first.
+
+    None: no limit was given; fail_count -1 says that failures never stop this task.
+    """
     if task.fail_count is not None and task.fail_count < 0:
         return None
     limits = []
@@ -102,7 +96,7 @@ def _limits_in_words(task: Task) -> str:
 
 def verdict(task: Task) -> tuple[TaskState, str] | None:
     """How the task ended, and why; None: some of its runs have not ended yet."""
-    if not all_ended(task):
+    if task.waiting or task.running:
         return None
     if task.succeed == task.total:
         return TaskState.SUCCEED, CAME_TOO_LATE if task.stop is Stop.CANCEL else ""

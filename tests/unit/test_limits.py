@@ -12,7 +12,6 @@ from master.task import (
     failures,
     has_place,
     limit_exceeded,
-    limit_given,
     may_hand_out,
     resolve_parallel,
     verdict,
@@ -108,14 +107,6 @@ def test_it_counts_failed_timeout_and_unknown_as_failures():
     task = make_task(9, failed=1, timeout=2, unknown=3, cancelled=1, skipped=1, succeed=1)
 
     assert failures(task) == 6
-
-
-@pytest.mark.parametrize(
-    ("fail_count", "fail_rate", "given_"),
-    [(None, None, False), (-1, None, False), (0, None, True), (None, 0.0, True), (3, 0.5, True)],
-)
-def test_it_knows_whether_a_limit_was_given(fail_count, fail_rate, given_):
-    assert limit_given(make_task(fail_count=fail_count, fail_rate=fail_rate)) is given_
 
 
 @given(hundredths=st.integers(0, 100), total=st.integers(1, 20_000), failed=st.integers(0, 20_000))
