@@ -70,13 +70,13 @@ def _view(key: Key, members: Sequence[Outcome]) -> GroupView:
         output_bytes=size_bytes,
         reason=reasons.pop() if len(reasons) == 1 else "",
         count=len(members),
-        nodeset=_cut(fold(member.hostname for member in members)),
+        nodeset=cut(fold(member.hostname for member in members)),
         runs=[member.id for member in examples],
         hosts=[member.hostname for member in examples],
     )
 
 
-def _cut(nodeset: str) -> str:
+def cut(nodeset: str) -> str:
     """A long one ends at a comma, best at one between brackets, and says that it goes on."""
     if len(nodeset) <= MAX_NODESET_CHARACTERS:
         return nodeset
@@ -85,5 +85,5 @@ def _cut(nodeset: str) -> str:
         depth += (character == "[") - (character == "]")
         if character == "," and not depth:
             end = at
-    cut = nodeset[:end] or nodeset[:MAX_NODESET_CHARACTERS].rpartition(",")[0]
-    return f"{cut},…"
+    end = end or nodeset.rfind(",", 0, MAX_NODESET_CHARACTERS)
+    return f"{nodeset[:end]},…" if end > 0 else f"{nodeset[:MAX_NODESET_CHARACTERS]}…"

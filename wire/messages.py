@@ -506,7 +506,7 @@ class GroupView(Struct):
     output_bytes: int | None
     reason: str  # "" where the runs of the group differ in it
     count: int
-    nodeset: str  # folded; one that is too long ends in ",…"
+    nodeset: str  # folded; one that is too long ends in "…"
     runs: list[str]  # of the first three, in the order of the task
     hosts: list[str]  # their hostnames
 

@@ -51,3 +51,12 @@ def test_a_wait_ends_when_something_is_published() -> None:
     assert not ring.wait(0.0)
     ring.publish("task", make_task())
     assert ring.since(ring.start + "-0").events
+
+
+def test_it_says_that_many_runs_moved_even_when_a_newer_change_of_the_task_follows() -> None:
+    ring = make_ring()
+    start = ring.since(None).next
+    ring.publish("task", make_task(id="t1"), moved=True)
+    ring.publish("task", make_task(id="t1"))
+    ring.publish("task", make_task(id="t2"))
+    assert [event.moved for event in ring.since(start).events] == [True, False]

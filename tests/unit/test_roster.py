@@ -101,3 +101,14 @@ def test_a_stall_of_the_master_starts_its_listening_anew() -> None:
     assert attention.last_stall == 0.0
     attention.tick(61.0)
     assert attention.last_stall == 61.0
+
+
+def test_it_finds_agents_by_id_and_by_hostname() -> None:
+    roster = Roster(5.0)
+    roster.load(
+        [make_agent("a"), make_agent("b", hostname="twin"), make_agent("c", hostname="twin")], []
+    )
+    assert roster.named("a") == ["a"]
+    assert roster.named("host-a") == ["a"]
+    assert sorted(roster.named("twin")) == ["b", "c"]
+    assert roster.named("nobody") == []
