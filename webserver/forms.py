@@ -1,10 +1,12 @@
 """What did a person fill in? Form fields, only from our own pages."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from aiohttp import web
 
-from webserver.body import read_form
+from webserver.body import query, read_form
 from webserver.door import DOOR, FORM_TOKEN_FIELD, SESSION_COOKIE, check_origin
 
 
@@ -37,3 +39,15 @@ async def own_form(request: web.Request, cookie_name: str = SESSION_COOKIE) -> F
 def see(path: str) -> web.Response:
     """After a form was taken: on to a page, so that a reload sends nothing twice."""
     return web.Response(status=303, headers={"Location": path})
+
+
+def filters(request: web.Request, *known: str) -> dict[str, str]:
+    """The query string of a page: without what a form left empty, which stands for "any"."""
+    found = {name: value.strip() for name, value in query(request, *known).items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def link(path: str, given: Mapping[str, str | None]) -> str:
+    """A URL of our own with the query that is not empty; filters live there."""
+    kept = {name: value for name, value in given.items() if value}
+    return f"{path}?{urlencode(kept)}" if kept else path

@@ -1,7 +1,5 @@
-"""How does a person submit a script? A form that keeps its input, whatever goes wrong."""
+"""How does a person submit a script? A form that keeps its input, and says what will happen."""
 
-import math
-import re
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,85 +9,90 @@ from aiohttp import web
 from webserver.api_agents import all_agents
 from webserver.api_tasks import idempotency_key, submit
 from webserver.context import MASTER, Caller
-from webserver.forms import Form, own_form, see
+from webserver.forms import filters, own_form, see
+from webserver.page_draft import Draft, draft_from, draft_of, fresh_draft, submission_of
+from webserver.page_frame import framed
 from webserver.rendering import render
-from wire.errors import Forbidden, Refusal, Unauthenticated, Unavailable
-from wire.messages import Submission
+from webserver.words import may_not_fit, what_will_happen
+from wire.errors import Forbidden, InvalidValue, NotFound, Refusal, Unauthenticated, Unavailable
+from wire.messages import (
+    ById,
+    GetTargets,
+    GetTaskTargets,
+    ListAgents,
+    ListTasks,
+    Page,
+    TargetsView,
+    TaskView,
+)
+from wire.states import AgentState
 
 HOSTS_SHOWN = 500
-TEXTS = ("script", "targets", "name", "timeout", "parallel", "fail_count", "fail_rate")
-
-_FIELDS = {"script_base64": "script", "expect": "targets"}
-
-
-@dataclass
-class Draft:
-    """What stands in the form: texts as typed, ticked hosts, and what is wrong, by field.
-
-    `key` makes sending the form twice harmless. `errors[""]` belongs to no field.
-    """
-
-    texts: dict[str, str]
-    ticked: list[str] = field(default_factory=list)
-    key: str = ""
-    errors: dict[str, str] = field(default_factory=dict)
+RECENT = 8
+LONGEST_EXPRESSION = 4_000
+MOST_IN_EXPRESSION = 100  # ticked hosts, whose ids make the expression of their preview
+OFFLINE_NAMED = 10
+STATES = ("FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED")
 
 
-def fresh_draft() -> Draft:
-    texts = dict.fromkeys(TEXTS, "") | {"timeout": "3600", "parallel": "1"}
-    return Draft(texts, key=uuid.uuid4().hex)
+@dataclass(frozen=True)
+class Preview:
+    """What the form would do if it were sent now; `count` None: nothing can be said yet."""
 
-
-def draft_of(form: Form) -> Draft:
-    texts = {name: form.text(name) if name == "script" else form.word(name) for name in TEXTS}
-    return Draft(texts, form.many("agent"), form.word("key"))
-
-
-def submission_of(draft: Draft) -> Submission:
-    """The task that the draft describes; fields that cannot be read go to `draft.errors`.
-
-    Only the form is judged here; whether the values are right is for the master to say.
-    """
-    texts, submission = draft.texts, Submission(script=draft.texts["script"])
-    submission.name = texts["name"]
-    submission.targets = _targets(draft)
-    submission.timeout = _number(draft, "timeout", 0.0)
-    submission.parallel = _parallel(texts["parallel"])
-    if texts["fail_count"]:
-        submission.fail_count = int(_number(draft, "fail_count", 0.0, whole=True))
-    if texts["fail_rate"]:
-        submission.fail_rate = _number(draft, "fail_rate", 0.0)
-    return submission
-
-
-def _targets(draft: Draft) -> list[str] | str:
-    if draft.ticked and draft.texts["targets"]:
-        draft.errors["targets"] = "Tick hosts or write an expression, not both."
-    return draft.texts["targets"] or draft.ticked
-
-
-def _parallel(text: str) -> int | str:
-    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII) else text
-
-
-def _number(draft: Draft, name: str, default: float, *, whole: bool = False) -> float:
-    try:
-        number = float(draft.texts[name] or default)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or abs(number) > 2**53 or (whole and number != int(number)):
-        draft.errors[name] = f"This takes a {'whole ' if whole else ''}number."
-        return default
-    return number
+    sentence: str = "Run"
+    count: int | None = None
+    nodeset: str = ""
+    digest: str = ""
+    offline: int = 0
+    absent: list[str] = field(default_factory=list)  # hostnames of the first that are offline
+    warning: str | None = None
+    wrong: str | None = None
 
 
 async def show_form(request: web.Request, caller: Caller) -> web.StreamResponse:
-    return await _form_page(request, caller, fresh_draft(), 200)
+    """Empty or with `on` a host; or with `from` what a task was, and on the hosts whose runs
+    ended in one of `states`."""
+    given = filters(request, "from", "states", "on")
+    if "from" not in given:
+        draft = fresh_draft()
+        draft.ticked = [given["on"]] if "on" in given else []
+        return await _form_page(request, caller, draft, 200, with_preview="on" in given)
+    states = [state for state in given.get("states", "").split(",") if state]
+    if any(state not in STATES for state in states):
+        raise InvalidValue(f"states takes some of {', '.join(STATES)}", field="states")
+    draft = await _draft_from(request, caller, given["from"], states)
+    return await _form_page(request, caller, draft, 200, with_preview=True)
+
+
+async def _draft_from(
+    request: web.Request, caller: Caller, task_id: str, states: list[str]
+) -> Draft:
+    master = request.app[MASTER]
+    task = await master.call("get_task", ById(caller.auth, task_id), TaskView)
+    draft = draft_from(task)
+    if draft.texts["targets"] and not states:
+        return draft
+    ask = GetTaskTargets(caller.auth, task_id, states)
+    targets = await master.call("get_task_targets", ask, TargetsView)
+    if targets.left_out:
+        gone = ", ".join(targets.left_out[:OFFLINE_NAMED])
+        draft.blame("targets", f"No longer there, and left out: {gone}.")
+    folded = targets.nodeset
+    if len(targets.ids) > MOST_IN_EXPRESSION and len(folded) < LONGEST_EXPRESSION:
+        # An expression is what a person can read; the digest sees to it that it means the same.
+        draft.texts |= {"targets": folded, "expect": targets.digest}
+    else:
+        draft.texts["targets"] = ""
+        draft.ticked = targets.ids
+    return draft
 
 
 async def submit_form(request: web.Request, caller: Caller) -> web.StreamResponse:
-    draft = draft_of(await own_form(request))
+    form = await own_form(request)
+    draft = draft_of(form)
     submission = submission_of(draft)
+    if form.word("do") == "preview":
+        return await _form_page(request, caller, draft, 200, with_preview=True)
     if draft.errors:
         return await _form_page(request, caller, draft, 422)
     try:
@@ -104,32 +107,75 @@ async def submit_form(request: web.Request, caller: Caller) -> web.StreamRespons
         )
         return await _form_page(request, caller, draft, refusal.status)
     except Refusal as refusal:
-        _blame(draft, refusal)
-        return await _form_page(request, caller, draft, refusal.status)
+        draft.blame(refusal.field, refusal.message)
+        if refusal.status == 409:
+            draft.key = uuid.uuid4().hex  # the next one is a task of its own
+            draft.texts["expect"] = ""  # and of the hosts that a new preview shows
+        return await _form_page(request, caller, draft, refusal.status, with_preview=True)
     return see(f"/tasks/{added.id}")
 
 
-def _blame(draft: Draft, refusal: Refusal) -> None:
-    """Put the master's sentence beside the field that it is about."""
-    name = _FIELDS.get(refusal.field or "", refusal.field)
-    draft.errors[name if name in TEXTS else ""] = refusal.message
-    if refusal.status == 409:
-        draft.key = uuid.uuid4().hex  # the next one is a task of its own
+async def preview_form(request: web.Request, caller: Caller) -> web.StreamResponse:
+    """What the form would do, as a piece of its page, for the module that asks while one types."""
+    draft = draft_of(await own_form(request))
+    preview = await _preview(request, caller, draft)
+    return render("preview.html", preview=preview)
+
+
+async def _preview(request: web.Request, caller: Caller, draft: Draft) -> Preview:
+    submission = submission_of(Draft(dict(draft.texts), list(draft.ticked)))
+    expression = draft.texts["targets"]
+    if not expression and not draft.ticked:
+        return Preview()
+    if not expression and len(draft.ticked) > MOST_IN_EXPRESSION:
+        count = len(draft.ticked)
+        return Preview(what_will_happen(submission, count), count)
+    ask = GetTargets(caller.auth, expression or ",".join(draft.ticked))
+    try:
+        found = await request.app[MASTER].call("get_targets", ask, TargetsView)
+        absent = await _absent(request, caller, found) if found.offline else []
+    except (Unauthenticated, Forbidden):
+        raise
+    except Unavailable:
+        return Preview(wrong="The master is away, so nothing can be said about hosts now.")
+    except Refusal as refusal:
+        return Preview(wrong=refusal.message)
+    return Preview(
+        what_will_happen(submission, found.count),
+        found.count,
+        found.nodeset,
+        found.digest if expression else "",
+        found.offline,
+        absent,
+        may_not_fit(submission, found.count),
+    )
+
+
+async def _absent(request: web.Request, caller: Caller, found: TargetsView) -> list[str]:
+    """Hostnames of some targets that are offline now."""
+    ask = ListAgents(caller.auth, limit=HOSTS_SHOWN, state=AgentState.OFFLINE, facts=False)
+    page = await request.app[MASTER].call("get_agents", ask, Page)
+    chosen = frozenset(found.ids)
+    names = [str(host["hostname"]) for host in page.items if host["id"] in chosen]
+    return names[:OFFLINE_NAMED]
 
 
 async def _form_page(
-    request: web.Request, caller: Caller, draft: Draft, status: int
+    request: web.Request, caller: Caller, draft: Draft, status: int, *, with_preview: bool = False
 ) -> web.Response:
     hosts = await _hosts(request, caller)
     shown = {host["id"] for host in hosts or []}
-    return render(
+    return await framed(
+        request,
+        caller,
         "new_task.html",
         status=status,
-        caller=caller,
         draft=draft,
+        preview=await _preview(request, caller, draft) if with_preview else Preview(),
         hosts=hosts,
         most=HOSTS_SHOWN,
         hidden=[id for id in draft.ticked if id not in shown],
+        recent=await _recent(request, caller),
     )
 
 
@@ -139,3 +185,13 @@ async def _hosts(request: web.Request, caller: Caller) -> list[dict[str, Any]] |
         return await all_agents(request.app[MASTER], caller, most=HOSTS_SHOWN)
     except Unavailable:
         return None
+
+
+async def _recent(request: web.Request, caller: Caller) -> list[dict[str, Any]]:
+    """Tasks to start from; none while the master cannot say."""
+    try:
+        return (
+            await request.app[MASTER].call("get_tasks", ListTasks(caller.auth, limit=RECENT), Page)
+        ).items
+    except (Unavailable, NotFound):
+        return []

@@ -1,79 +1,132 @@
-"""How far is a task, and what did its hosts say? The pages of one task and of one run."""
+"""How far is a task, and what did its hosts say? The page of one task, and its buttons."""
 
 import asyncio
 import base64
+import uuid
 from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
 
-from webserver.api_runs import find_run
-from webserver.body import identifier, one_of, query
+from webserver.api_tasks import idempotency_key, retry
+from webserver.body import identifier, one_of
 from webserver.context import MASTER, Caller
-from webserver.forms import own_form, see
-from webserver.rendering import render
+from webserver.forms import filters, link, own_form, see
+from webserver.page_frame import framed
+from webserver.page_output import NOTHING, Shown, outputs_of
+from webserver.page_tasks import ended_runs
 from webserver.text import readable
-from wire.errors import NotFound
-from wire.messages import ById, GetOutput, ListRuns, OutputView, Page, RunView, TaskView
-from wire.states import ENDED_RUN, ENDED_TASK, RunState
+from webserver.words import settings_in_words
+from wire.errors import InvalidValue
+from wire.messages import (
+    LETTERS,
+    ById,
+    GetGrid,
+    GetGroups,
+    GridView,
+    GroupsView,
+    GroupView,
+    ListRuns,
+    Page,
+    RunView,
+    TaskView,
+)
+from wire.states import ENDED_TASK, RunState
 
 RUNS_ON_A_PAGE = 100
-OUTPUT_OF_A_RUN_BYTES = 64 << 10
-OUTPUT_OF_A_PAGE_BYTES = 512 << 10  # shared evenly by the runs that have any
-AT_ONCE = 16  # calls to the master for one page
+CELLS = 300  # up to here each host of the grid is a link with its name; above it is drawn
+GROUPS = 50
+GROUPS_WITH_OUTPUT = 10
 REFRESH_S = 2
 SCRIPT_SHOWN_BYTES = 64 << 10
+RETRIED = ("FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED")
+
+_STATE_OF = {letter: str(state) for state, letter in LETTERS.items()}
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The end of a run's output as text; `left_out` bytes before it are not shown."""
+class Cell:
+    """One host of the grid."""
 
-    text: str
-    left_out: int
+    run: str
+    host: str
+    state: str
 
 
-NOTHING = Shown("", 0)
+@dataclass(frozen=True)
+class Group:
+    """Hosts that came to the same, with the output of the first; `number` counts from 1."""
+
+    number: int
+    view: GroupView
+    output: Shown
+
+    @property
+    def key(self) -> str:
+        """The same for the same result, whatever joins the group."""
+        return f"{self.view.state}-{self.view.code}-{(self.view.output_sha256 or '')[:16]}"
 
 
 async def show_task(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Refreshed by itself while the task is under way, unless the person wants it to stay."""
-    given = query(request, "state", "cursor", "still")
+    given = filters(request, "state", "cursor", "still")
     state = one_of(given, "state", list(RunState))
-    task_id, master = identifier(request, "task"), request.app[MASTER]
-    ask = ListRuns(caller.auth, task_id, state, RUNS_ON_A_PAGE, given.get("cursor"))
-    task = await master.call("get_task", ById(caller.auth, task_id), TaskView)
-    page = await master.call("get_runs", ask, Page)
-    runs = msgspec.convert(page.items, list[RunView])
-    ended = task.state in ENDED_TASK
-    return render(
+    task_id, master, auth = identifier(request, "task"), request.app[MASTER], caller.auth
+    ask = ListRuns(auth, task_id, state, RUNS_ON_A_PAGE, given.get("cursor"))
+    task, page, grid, groups = await asyncio.gather(
+        master.call("get_task", ById(auth, task_id), TaskView),
+        master.call("get_runs", ask, Page),
+        master.call("get_grid", GetGrid(auth, task_id, limit=CELLS), GridView),
+        master.call("get_groups", GetGroups(auth, task_id, limit=GROUPS), GroupsView),
+    )
+    ended, still = task.state in ENDED_TASK, "still" in given
+    path, kept = f"/tasks/{task_id}", {"still": given.get("still")}
+    return await framed(
+        request,
+        caller,
         "task.html",
-        caller=caller,
         task=task,
         ended=ended,
-        ended_runs=sum(task.counts.get(state, 0) for state in ENDED_RUN),
+        ended_runs=ended_runs(task),
+        settings=settings_in_words(task.settings),
         script=_script(task),
-        runs=runs,
-        outputs=await _outputs(request, caller, runs),
-        next=page.next,
+        runs=msgspec.convert(page.items, list[RunView]),
+        cells=_cells(grid) if grid.total <= CELLS else None,
+        since=grid.since,
+        groups=await _groups(request, caller, groups),
+        groups_total=groups.total,
+        more=page.next and link(path, {"state": state, "cursor": page.next} | kept),
         state=state,
-        states=list(RunState),
-        still="still" in given,
-        refresh_s=None if ended or "still" in given else REFRESH_S,
+        by_state={name: link(path, {"state": name} | kept) for name in ("", *RunState)},
+        retriable={name: task.counts[name] for name in RETRIED if task.counts.get(name)},
+        retry_key=uuid.uuid4().hex,
+        still=still,
+        refresh_s=None if ended or still else REFRESH_S,
     )
 
 
-async def show_run(request: web.Request, caller: Caller) -> web.StreamResponse:
-    query(request)
-    run = await find_run(request, caller)
-    ended = run.state in ENDED_RUN
-    return render(
-        "run.html",
-        caller=caller,
-        run=run,
-        output=(await _outputs(request, caller, [run])).get(run.id, NOTHING),
-        refresh_s=None if ended else REFRESH_S,
-    )
+def _cells(grid: GridView) -> list[Cell]:
+    return [
+        Cell(grid.prefix + run, host, _STATE_OF[letter])
+        for run, host, letter in zip(grid.runs, grid.hosts, grid.states, strict=True)
+    ]
+
+
+async def _groups(request: web.Request, caller: Caller, found: GroupsView) -> list[Group]:
+    """Groups that have ended come with output, the largest; what is under way comes last."""
+    loud = [group.runs[0] for group in found.groups if group.output_bytes and group.runs]
+    shown = await outputs_of(request, caller, loud[:GROUPS_WITH_OUTPUT])
+    under_way = (RunState.WAITING, RunState.RUNNING)
+    views = sorted(found.groups, key=lambda group: group.state in under_way)
+    return [
+        Group(number, view, shown.get(view.runs[0], NOTHING) if view.runs else NOTHING)
+        for number, view in enumerate(views, start=1)
+    ]
+
+
+def _script(task: TaskView) -> Shown:
+    script = base64.b64decode(task.script_base64 or "")
+    return Shown(readable(script[:SCRIPT_SHOWN_BYTES]), max(0, len(script) - SCRIPT_SHOWN_BYTES))
 
 
 async def cancel_task(request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -83,47 +136,12 @@ async def cancel_task(request: web.Request, caller: Caller) -> web.StreamRespons
     return see(f"/tasks/{task}")
 
 
-def _script(task: TaskView) -> Shown:
-    script = base64.b64decode(task.script_base64 or "")
-    return Shown(readable(script[:SCRIPT_SHOWN_BYTES]), max(0, len(script) - SCRIPT_SHOWN_BYTES))
-
-
-async def _outputs(request: web.Request, caller: Caller, runs: list[RunView]) -> dict[str, Shown]:
-    """What to show of each run's output, by run id; each gets the same share of the page."""
-    loud = [run for run in runs if run.output_stored]
-    if not loud:
-        return {}
-    share = min(OUTPUT_OF_A_RUN_BYTES, OUTPUT_OF_A_PAGE_BYTES // len(loud))
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def read(run: RunView) -> Shown:
-        async with gate:
-            return await _last_of(request, caller, run, share)
-
-    return dict(zip([run.id for run in loud], await asyncio.gather(*map(read, loud)), strict=True))
-
-
-async def _last_of(request: web.Request, caller: Caller, run: RunView, share: int) -> Shown:
-    """The last `share` bytes, from the beginning of a line where there is one."""
-    guess = max(0, run.output_stored - share)
-    found = await _read(request, caller, run.id, guess, share)
-    if found is not None and guess + share < found.size:  # it has grown, or has a marker line
-        guess = found.size - share
-        found = await _read(request, caller, run.id, guess, share)
-    if found is None:
-        return NOTHING
-    data = found.data
-    if guess:
-        data = data[data.find(b"\n", 0, 1024) + 1 :]
-    return Shown(readable(data), found.offset + len(found.data) - len(data))
-
-
-async def _read(
-    request: web.Request, caller: Caller, run: str, offset: int, limit: int
-) -> OutputView | None:
-    """None when the output is gone meanwhile: a page of many runs must not fail for one."""
-    ask = GetOutput(caller.auth, run, offset, limit)
-    try:
-        return await request.app[MASTER].call("get_output", ask, OutputView)
-    except NotFound:
-        return None
+async def retry_task(request: web.Request, caller: Caller) -> web.StreamResponse:
+    """The same again on the hosts whose runs ended in the ticked states, as a task of its own."""
+    form, task = await own_form(request), identifier(request, "task")
+    states = [state for state in form.many("state") if state in RETRIED]
+    if not states:
+        raise InvalidValue("tick at least one state to retry", field="state")
+    key = idempotency_key([form.word("key")] if form.word("key") else [])
+    added = await retry(request.app[MASTER], caller, task, states, key)
+    return see(f"/tasks/{added.id}")

@@ -12,7 +12,8 @@ import jinja2
 from aiohttp import web
 
 from webserver.context import Caller
-from webserver.text import human_bytes, human_when
+from webserver.text import human_bytes, human_count, human_duration, human_span, human_when
+from wire.messages import StatusView
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -22,7 +23,6 @@ STATIC = HERE / "static"
 class StaticFile:
     body: bytes
     content_type: str
-    version: str  # of the content: a changed file has another URL, so that it may be kept for ever
 
 
 @functools.cache
@@ -33,13 +33,28 @@ def static_files() -> dict[str, StaticFile]:
         if path.is_file():
             body = path.read_bytes()
             content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            version = base64.urlsafe_b64encode(hashlib.sha256(body).digest())[:12].decode()
-            files[path.relative_to(STATIC).as_posix()] = StaticFile(body, content_type, version)
+            files[path.relative_to(STATIC).as_posix()] = StaticFile(body, content_type)
     return files
 
 
+@functools.cache
+def static_version() -> str:
+    """Of all files together: a changed one moves them all, so that they may be kept for ever.
+
+    It is a folder of the URL, and so modules that import each other by relative names
+    never mix two versions.
+    """
+    digest = hashlib.sha256()
+    for name, file in static_files().items():
+        digest.update(b"%s %d " % (name.encode(), len(file.body)))
+        digest.update(file.body)
+    return base64.urlsafe_b64encode(digest.digest())[:12].decode()
+
+
 def static_url(name: str) -> str:
-    return f"/static/{name}?v={static_files()[name].version}"
+    if name not in static_files():
+        raise LookupError(f"static/{name} is not there")
+    return f"/static/{static_version()}/{name}"
 
 
 @functools.cache
@@ -53,14 +68,27 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     environment.filters["bytes"] = human_bytes
+    environment.filters["duration"] = human_duration
     environment.filters["when"] = human_when
+    environment.globals["counted"] = human_count
+    environment.globals["span"] = human_span
     environment.globals["static"] = static_url
     return environment
 
 
 def render(
-    name: str, *, status: int = 200, caller: Caller | None = None, **values: Any
+    name: str,
+    *,
+    status: int = 200,
+    caller: Caller | None = None,
+    master: StatusView | None = None,
+    **values: Any,
 ) -> web.Response:
-    """A page from a template; `caller` None stands for somebody who has not logged in."""
-    text = _environment().get_template(name).render(caller=caller, **{"refresh_s": None, **values})
+    """A page from a template.
+
+    `caller` None stands for somebody who has not logged in, `master` None for a master
+    that did not say how it is.
+    """
+    given = {"refresh_s": None, **values}
+    text = _environment().get_template(name).render(caller=caller, master=master, **given)
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")

@@ -1,6 +1,7 @@
 """How do output, sizes and times look to a person? Pure functions; escaping is the template's."""
 
 import re
+from datetime import datetime
 
 # CSI … final byte; OSC, DCS, APC, PM, SOS … up to BEL or ST; and the escapes of two or three bytes.
 _ANSI = re.compile(
@@ -38,3 +39,59 @@ def human_bytes(count: int) -> str:
 def human_when(time: str | None) -> str:
     """ "2026-11-21T08:50:00.123Z" → "2026-11-21 08:50:00"; None, for never, becomes a dash."""
     return "–" if time is None else time[:19].replace("T", " ")
+
+
+_UNITS_S = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_UNIT_S = {
+    "s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60,
+    "h": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400, "days": 86400,
+}  # fmt: skip
+_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)\s*", re.ASCII)
+
+
+def human_duration(seconds: float) -> str:
+    """86400 → "1 day", 5400 → "1 h 30 min", 0.25 → "0.25 s"; the two largest units."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    left, parts = round(seconds), []
+    for name, size_s in _UNITS_S:
+        count, left = divmod(left, size_s)
+        if count:
+            parts.append(f"{count} {name}{'s' if name == 'day' and count > 1 else ''}")
+        elif parts:
+            break  # "1 day 3 s" would be exact where nobody asked
+    return " ".join(parts[:2])
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of "90", "1.5 h" or "1 h 30 min"; None for what is no duration."""
+    text = text.strip().lower()
+    if re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,9})?", text, re.ASCII):
+        return float(text)
+    total, at = 0.0, 0
+    while at < len(text):
+        part = _PART.match(text, at)
+        if part is None or part[2] not in _UNIT_S:
+            return None
+        total += float(part[1]) * _UNIT_S[part[2]]
+        at = part.end()
+    return total if text else None
+
+
+def exact_duration(seconds: float) -> str:
+    """Like human_duration where that loses nothing, else seconds: for a field to edit."""
+    shown = human_duration(seconds)
+    return shown if parse_duration(shown) == seconds else f"{seconds:.12g} s"
+
+
+def human_span(start: str | None, end: str | None) -> str:
+    """The time between two times of the API; a dash while one is not there."""
+    if start is None or end is None:
+        return "–"
+    span = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return human_duration(max(0.0, span.total_seconds()))
+
+
+def human_count(count: int, noun: str) -> str:
+    """1, "host" → "1 host"; 12000, "host" → "12,000 hosts"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
