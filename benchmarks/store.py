@@ -58,10 +58,12 @@ def _measure(storage: Storage, count: int, figures: dict[str, float]) -> None:
     cpu = time.process_time()
     figures["results_per_s"] = _results(storage, grants)
     figures["result_cpu_us"] = (time.process_time() - cpu) / count * 1e6
-    storage.add_task(_task(agents)).wait()
+    task = storage.add_task(_task(agents)).wait().task
     _, grants = _claims(storage, agents, hw=1)
     with _BusyHub():
         figures["results_per_s_busy_hub"] = _results(storage, grants)
+    figures["groups_ms"] = _median_ms(lambda: storage.groups(task.id, 100).wait(), 9)
+    figures["grid_ms"] = _median_ms(lambda: storage.grid(task.id, 0, 10_000).wait(), 9)
     run = grants[agents[0]].run
     figures["commit_p50_ms"], figures["commit_p99_ms"] = _latency(storage, agents[0], run)
 

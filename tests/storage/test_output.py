@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from master import output
 from tests.storage.cast import make_result
 from wire.errors import Malformed, NotFound
-from wire.states import RunState
+from wire.states import RunState, Standing
 
 
 @pytest.fixture
@@ -162,3 +162,31 @@ def test_it_equals_a_model_of_bytes_whatever_is_sent(house, chunks):
         mark = f"\n[mschedule: {tail - front} bytes not kept]\n".encode()
         expected = WHOLE[:front] + mark + WHOLE[tail:end]
     assert house.read(run) == expected
+
+
+def test_output_of_a_run_that_is_lost_ends_when_it_is_given_up(house, run):
+    house.output(run, 0, b"hello")
+    house.store.bury_agent(run.agent, Standing.REVOKED, "sold").wait()
+    view = house.store.output(run.id, 0, 100).wait()
+    assert (view.state, view.complete) == ("UNKNOWN", False)
+    house.clock.now += output.REST_WITHIN_S + 1
+    assert house.store.output(run.id, 0, 100).wait().ended
+
+
+def test_output_of_which_the_rest_never_comes_ends_after_a_while(house, run):
+    house.output(run, 0, b"hello")
+    house.finish(run, output_bytes=11, ended_at=house.clock.now)
+    house.clock.now += output.REST_WITHIN_S - 1
+    assert not house.store.output(run.id, 0, 100).wait().ended
+    house.clock.now += 2
+    view = house.store.output(run.id, 0, 100).wait()
+    assert (view.ended, view.complete) == (True, False)
+
+
+def test_output_for_which_there_is_no_room_left_ends(house, run, monkeypatch):
+    monkeypatch.setattr(output, "MOST_KEPT_BYTES", 10)
+    house.output(run, 0, b"0123456789abc")
+    assert not house.store.output(run.id, 0, 100).wait().ended
+    house.finish(run, output_bytes=13)
+    view = house.store.output(run.id, 0, 100).wait()
+    assert (view.ended, view.complete) == (True, False)

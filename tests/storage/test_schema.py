@@ -9,6 +9,7 @@ import pytest
 from master import rows
 from master.engine import connect, migrate, migrations, statements
 from master.rows import COLUMN_OF, ROWS, load_queries
+from master.storage import Storage
 
 # Queries that walk a whole table, with the reason why that is right.
 WALKS = {
@@ -86,6 +87,35 @@ def test_it_applies_each_migration_once(connection):
     before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
     assert migrate(connection) == len(list(migrations()))
     assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
+
+
+def test_it_keeps_the_tasks_of_a_store_of_the_first_version(tmp_path, monkeypatch):
+    path = tmp_path / "store.sqlite"
+    first = list(migrations())[:1]
+    with monkeypatch.context() as patched:
+        patched.setattr("master.engine.migrations", lambda: iter(first))
+        connection = connect(path)
+        migrate(connection)
+    connection.execute("INSERT INTO scripts VALUES ('sha', 'echo hello')")
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(tasks)")]
+    given = {
+        "id": "t1",
+        "seq": 1,
+        "script": "sha",
+        "settings": "{}",
+        "state": "WAITING",
+        "stop": None,
+    }
+    values = {name: given.get(name, 0) for name in columns}
+    places = ", ".join(f":{name}" for name in columns)
+    connection.execute(f"INSERT INTO tasks ({', '.join(columns)}) VALUES ({places})", values)
+    connection.close()
+    storage = Storage(path)
+    try:
+        (view,) = storage.tasks(10).wait().items
+    finally:
+        storage.close()
+    assert (view.id, view.retry_of) == ("t1", None)
 
 
 def test_it_leaves_nothing_of_a_migration_that_fails(tmp_path, monkeypatch):

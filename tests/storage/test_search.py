@@ -159,7 +159,7 @@ def test_walking_all_pages_gives_each_fitting_task_once_newest_first(
     house = House(Storage(path, clock=clock), clock, path)
     try:
         agents = dict(zip("ab", house.enrol("web01", "db1"), strict=True))
-        wanted_ids = []
+        wanted_ids: list[str] = []
         for number, (by, name, on) in enumerate(made):
             id = house.submit([agents[one] for one in on], created_by=by, name=name).id
             if number % 2:
