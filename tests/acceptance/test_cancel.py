@@ -51,9 +51,7 @@ def test_a_cancel_ends_what_waits_and_kills_what_runs(api: Api, witness: Witness
     assert (witness.count("start"), witness.count("end")) == (1, 0)
 
 
-def test_a_task_is_not_cancelled_before_its_last_run_is_dead(
-    api: Api, witness: Witness, tmp_path: Path
-):
+def test_a_task_is_not_cancelled_before_its_last_run_is_dead(api: Api, witness: Witness):
     # Given a script that takes its time to clean up
     script = f"trap '{witness.say('cleaning')}; {witness.wait('clean')}; exit 9' TERM"
     task = api.submit(f"{script}\n{witness.play()}", "web01", grace=1000)

@@ -268,13 +268,13 @@ def test_a_restart_of_the_master_loses_nothing(make_fleet: MakeFleet, witness: W
     (agent, *_) = fleet.api.agents()
     fleet.api.call("PATCH", f"/api/v1/agents/{agent['id']}", {"labels": {"env": "test"}})
     witness.wait_for("start", 2)
-    before = [fleet.api.task(finished), fleet.api.runs(finished)]
+    before = (fleet.api.task(finished), fleet.api.runs(finished))
 
     fleet.master.restart()
     fleet.master.port()
     until(fleet.is_up, 30)
 
-    assert [fleet.api.task(finished), fleet.api.runs(finished)] == before
+    assert (fleet.api.task(finished), fleet.api.runs(finished)) == before
     assert [one["labels"] for one in fleet.api.agents() if one["id"] == agent["id"]] == [
         {"env": "test"}
     ]

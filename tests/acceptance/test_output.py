@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,11 @@ def test_one_byte_more_can_be_read_by_range_as_it_comes(api: Api, witness: Witne
     task = api.submit(script, "web01")
     run = until(lambda: api.runs(task, state="RUNNING"), what="the start")[0]["id"]
 
+    def has_byte(n: int) -> bool:
+        return read_range(api, task, run, f"bytes={n}-")[1] == b"%d" % n
+
     for n in range(4):
-        until(lambda n=n: read_range(api, task, run, f"bytes={n}-")[1] == b"%d" % n)
+        until(partial(has_byte, n))
         witness.open(gate=f"step{n}")
 
     api.finished(task)

@@ -1,6 +1,7 @@
 """Is a submission that is sent again the same task, and never a second one?"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ def witness(tmp_path: Path) -> Witness:
     return Witness(tmp_path / "witness")
 
 
-def send(api: Api, body: dict[str, object], key: str | None, path: str = "/api/v1/tasks") -> Answer:
+def send(api: Api, body: dict[str, Any], key: str | None, path: str = "/api/v1/tasks") -> Answer:
     return api.call("POST", path, body, {} if key is None else {"Idempotency-Key": key})
 
 
@@ -36,7 +37,13 @@ def test_another_body_under_the_same_key_is_a_conflict(api: Api, witness: Witnes
     task = send(api, body, "changed").json["id"]
     api.finished(task)
 
-    for change in ({"script": "false"}, {"timeout": 5}, {"targets": "web02"}, {"parallel": 2}):
+    changes: list[dict[str, Any]] = [
+        {"script": "false"},
+        {"timeout": 5},
+        {"targets": "web02"},
+        {"parallel": 2},
+    ]
+    for change in changes:
         assert send(api, body | change, "changed").status == 409
     assert witness.count() == 1
 

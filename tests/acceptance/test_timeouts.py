@@ -1,6 +1,7 @@
 """Is a script that runs too long dead, with all that it started, however that hides?"""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def stubborn(witness: Witness) -> tuple[str, str]:
 
 def all_up(witness: Witness) -> bool:
     return witness.count("up") == 3 and (witness.folder / "bare").exists()
+
+
+def is_dead(mark: str) -> bool:
+    return with_text(mark) == []
 
 
 def test_a_timeout_kills_a_tree_that_ignores_term_and_hides(api: Api, witness: Witness):
@@ -104,7 +109,7 @@ def test_a_timeout_is_kept_while_the_agent_is_away(make_fleet: MakeFleet, tmp_pa
         task = fleet.api.submit(script, name, timeout=LONG_ENOUGH_S, grace=0.2)
         trees[name] = (task, witness, mark)
     for _, witness, _ in trees.values():
-        until(lambda witness=witness: all_up(witness), what="the tree")
+        until(partial(all_up, witness), what="the tree")
 
     # When their agents are away
     killed.kill()
@@ -113,7 +118,7 @@ def test_a_timeout_is_kept_while_the_agent_is_away(make_fleet: MakeFleet, tmp_pa
 
     # Then the trees die all the same, and the agents know why when they are back
     for _, _, mark in trees.values():
-        until(lambda mark=mark: with_text(mark) == [], 20, "the death of the tree")
+        until(partial(is_dead, mark), 20, "the death of the tree")
     killed.start()
     ended.start()
     stopped.resume()
