@@ -40,6 +40,7 @@ class Dispatcher:
         self._live = live
         self.mailbox = Mailbox()
         self._windows = Windows(self.mailbox, self.look)
+        self._quiet: dict[str, tuple[str, int]] = {}  # agent → instance and hw of an idle poll
 
     # ---- polls
 
@@ -49,7 +50,19 @@ class Dispatcher:
         older = self.mailbox.park(parked)
         if older is not None:
             _answer_empty(older)
-        self.look(agent)
+        if not self._is_quiet(agent, poll):
+            self.look(agent)
+
+    def _is_quiet(self, agent: str, poll: Poll) -> bool:
+        """Did the last look find nothing at all, and has nothing of the agent changed since?
+
+        Most polls of a fleet are of idle agents that come back after POLL_S; all that could
+        concern them since has passed through this hub.
+        """
+        known = self._quiet.get(agent)
+        return (
+            known == (poll.instance, poll.hw) and not poll.held and not self._windows.is_out(agent)
+        )
 
     def look(self, agent: str) -> bool:
         """Look for work on behalf of the agent's parked poll; False if none is parked.
@@ -57,6 +70,7 @@ class Dispatcher:
         An agent that misses its heartbeats would take a place and not hear of it. Its poll is
         ended instead: if it is there after all, it polls anew.
         """
+        self._quiet.pop(agent, None)
         parked = self.mailbox.get(agent)
         if parked is not None and self._live.state(agent) is not AgentState.ONLINE:
             self.drop(agent)
@@ -76,13 +90,16 @@ class Dispatcher:
         if isinstance(outcome, BaseException):
             self._failed(parked, outcome)
         else:
-            self._note(parked.agent, outcome)
+            self._note(parked, outcome)
             self._answered(parked, outcome)
             self.apply(outcome.changed)
         self._windows.looked(parked.agent)
 
-    def _note(self, agent: str, outcome: PollAnswer) -> None:
+    def _note(self, parked: Parked, outcome: PollAnswer) -> None:
         """What a look found out about an agent, or the store, besides work."""
+        agent, poll = parked.agent, parked.poll
+        if outcome.idle and not parked.again and not poll.held:
+            self._quiet[agent] = (poll.instance, poll.hw)
         if outcome.hold is not None and self._live.held is None:
             self._live.held = Hold(outcome.hold, self._live.now())
             log.error(
@@ -132,6 +149,7 @@ class Dispatcher:
         """Tell everybody what a committed verb has changed."""
         for run in changed.runs:
             self._ring.publish("run", run)
+            self._quiet.pop(run.agent, None)
             if run.state is RunState.RUNNING:
                 self._windows.handed_out(run.task, run.agent)
         for task in changed.tasks:
@@ -174,6 +192,8 @@ class Dispatcher:
 
     def opened(self, task: Task, agents: list[str]) -> None:
         """A new task: wake those of its agents that may start now."""
+        for agent in agents:
+            self._quiet.pop(agent, None)
         self._ring.publish("task", task)
         self._waiters.saw(task)
         if task.waiting:

@@ -139,6 +139,7 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
         changed=effects.changed(),
         hold=judged.hold,
         strays=judged.strays,
+        idle=not runs and judged.places > 0 and not tx.claimable(agent_id),
     )
 
 

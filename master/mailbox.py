@@ -104,6 +104,10 @@ class Windows:
     def get(self, task: str) -> Window | None:
         return self._windows.get(task)
 
+    def is_out(self, agent: str) -> bool:
+        """Was it passed over, so that its next poll has to look for itself?"""
+        return agent in self._out
+
     def open(self, task: Task, line: Iterable[str]) -> None:
         """Begin, or begin again, to hand out; `line` are the agents of its runs, in order."""
         window = self._windows[task.id] = Window(task, line)
