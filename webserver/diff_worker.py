@@ -79,14 +79,14 @@ def _alike(left: list[bytes], right: list[bytes]) -> int:
 def _matched(left: list[bytes], right: list[bytes], cut: list[str]) -> list[Code]:
     """difflib's opinion; when it takes too long: all of left became all of right."""
     signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, TIME_S)
     try:
-        return list(difflib.SequenceMatcher(None, left, right).get_opcodes())
+        signal.setitimer(signal.ITIMER_REAL, TIME_S)
+        codes = difflib.SequenceMatcher(None, left, right).get_opcodes()
+        signal.setitimer(signal.ITIMER_REAL, 0)
     except TooLong:
         cut.append(f"what both share was not found in {TIME_S:g} s; all that differs is shown")
         return [("replace", 0, len(left), 0, len(right))]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    return list(codes)
 
 
 def _too_long(*_: object) -> None:

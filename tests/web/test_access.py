@@ -18,7 +18,7 @@ EVERY = pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.meth
 
 
 def filled(path: str) -> str:
-    return path.format(task=TASK, run="r1", agent="a1", name="style.css")
+    return path.format(task=TASK, run="r1", agent="a1", name="style.css", version="v1")
 
 
 @pytest.mark.parametrize("route", CLOSED_API, ids=lambda route: f"{route.method} {route.path}")
@@ -146,7 +146,7 @@ async def test_it_answers_405_with_what_it_takes(client, method, path, allow):
 
 
 @pytest.mark.parametrize(
-    "path", ["/api", "/api/v2/tasks", "/api/v1/", "/task/other", "/api/v1/tasks/x/y"]
+    "path", ["/api/", "/api/v2/tasks", "/api/v1/", "/task/other", "/api/v1/tasks/x/y"]
 )
 async def test_it_answers_404_as_json_below_the_api(client, path):
     response = await client.get(path)
@@ -183,7 +183,7 @@ async def test_it_serves_health_and_style_while_the_master_is_away(client, maste
     master.away = True
     master.answer("whoami", Unavailable("no answer"))
     assert await (await client.get("/healthz")).json() == {"status": "ok", "master": "away"}
-    assert (await client.get("/static/style.css")).status == 200
+    assert (await client.get("/static/v1/style.css")).status == 200
     assert (await client.get("/login")).status == 200
     response = await client.get("/api/v1/tasks")
     assert response.status == 503
@@ -209,7 +209,7 @@ async def test_it_keeps_static_files_for_ever_by_their_version(stranger):
 
 @pytest.mark.parametrize("name", ["nothing.css", "..%2fprogram.py", "%2fetc%2fpasswd"])
 async def test_it_serves_nothing_but_its_static_files(stranger, name):
-    assert (await stranger.get(f"/static/{name}")).status == 404
+    assert (await stranger.get(f"/static/v1/{name}")).status == 404
 
 
 async def test_it_logs_neither_query_nor_token(aiohttp_server, aiohttp_client, caplog):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.web.fake_master import BOB, DB1, WEB01, make_agent
+from tests.web.fake_master import BOB, DB1, NOW, WEB01, make_agent, make_run
 from webserver.api_agents import parse_csv
-from wire.errors import InvalidValue, Malformed
+from wire.errors import InvalidValue, Malformed, NotFound
 from wire.messages import Changed, Page, TargetsView
 
 
@@ -84,6 +84,7 @@ async def test_it_previews_an_expression(client, master):
         "digest": "d1",
         "offline": 0,
         "ids": [WEB01, DB1],
+        "left_out": [],
     }
     assert master.asked("get_targets")[0].expr == "web*"
 
@@ -202,7 +203,55 @@ async def test_it_leaves_labels_to_admins(client, master):
     assert (await response.json())["error"]["code"] == "forbidden"
 
 
-async def test_it_releases_held_handouts(client, master):
-    master.answer("release_handouts", {"released": 3})
-    response = await client.post("/api/v1/handouts/release")
-    assert (response.status, await response.json()) == (200, {"released": 3})
+async def test_it_passes_filters_order_and_window_on(client, master):
+    master.answer("get_agents", Page([make_agent()], total=41))
+    asked = {"text": "eu", "state": "online", "label": "env:prod", "sort": "-last_seen"}
+    response = await client.get(
+        "/api/v1/agents", params=asked | {"offset": 20, "limit": 1, "facts": "false"}
+    )
+    assert (await response.json())["total"] == 41
+    [ask] = master.asked("get_agents")
+    assert (ask.text, ask.state, ask.label, ask.sort) == ("eu", "online", "env:prod", "-last_seen")
+    assert (ask.offset, ask.limit, ask.facts) == (20, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("state=null", 422),
+        ("state=ONLINE", 422),
+        ("sort=colour", 422),
+        ("sort=", 422),
+        ("facts=perhaps", 400),
+        ("offset=-1", 422),
+        ("offset=1e99", 400),
+        ("text=" + "x" * 201, 422),
+    ],
+)
+async def test_it_refuses_a_filter_that_it_would_have_to_guess(client, query, status):
+    response = await client.get(f"/api/v1/agents?{query}")
+    assert response.status == status
+    error = (await response.json())["error"]
+    assert error["field"] == query.partition("=")[0]
+    assert "it takes" in error["message"]
+
+
+async def test_it_shows_one_agent(client, master):
+    master.answer("get_agent", make_agent(registered_at=NOW))
+    response = await client.get(f"/api/v1/agents/{WEB01}")
+    assert (await response.json())["registered_at"] == NOW
+    assert master.asked("get_agent")[0].id == WEB01
+
+
+async def test_it_says_that_there_is_no_such_agent(client, master):
+    master.answer("get_agent", NotFound("no agent has the id x"))
+    assert (await client.get("/api/v1/agents/x")).status == 404
+
+
+async def test_it_lists_the_runs_of_one_agent(client, master):
+    master.answer("get_runs_of_agent", Page([make_run(task_name="say hello")], next="c2"))
+    response = await client.get(f"/api/v1/agents/{WEB01}/runs?limit=1&cursor=c1")
+    body = await response.json()
+    assert (body["items"][0]["task_name"], body["next"]) == ("say hello", "c2")
+    [ask] = master.asked("get_runs_of_agent")
+    assert (ask.agent, ask.limit, ask.cursor) == (WEB01, 1, "c1")

@@ -4,14 +4,16 @@ import asyncio
 import json
 
 import pytest
+from aiohttp import ClientError
 
 from tests.web.fake_master import ALICE, TASK, make_task
 from webserver.context import Caller
-from webserver.events import HUB, Gone, Hub, Missed, Stream
+from webserver.events import HUB, MOST_RUNS, Batch, Gone, Hub, Stream
 from wire.errors import NotFound, Unavailable
 from wire.messages import Auth, Event, EventsAnswer
 
 URL = f"/api/v1/tasks/{TASK}/events"
+ALL = "/api/v1/events"
 
 
 class Ring:
@@ -162,8 +164,121 @@ async def test_it_refuses_an_id_that_no_event_had(client, ring, id):
 CALLER = Caller(Auth(ALICE), "alice", "admin")
 
 
-def make_event(n, task=TASK):
-    return Event(f"m-{n}", "run", task, {"n": n})
+def make_event(n, task=TASK, kind="run", moved=False, **data):
+    return Event(f"m-{n}", kind, task, data or {"n": n}, moved)
+
+
+def make_stream(task=TASK, **changes):
+    return Stream(task, CALLER, "m-0", lambda: None, **changes)
+
+
+async def test_it_sends_only_the_newest_state_of_a_run():
+    stream = make_stream()
+    stream.put(make_event(1, id="r1", state="RUNNING"))
+    stream.put(make_event(2, id="r2", state="RUNNING"))
+    stream.put(make_event(3, id="r1", state="SUCCEED"))
+    batch = await stream.take(0)
+    assert [(event.id, event.data["state"]) for event in batch.events] == [
+        ("m-2", "RUNNING"),
+        ("m-3", "SUCCEED"),
+    ]
+
+
+async def test_it_says_that_a_run_changed_also_when_its_output_grew_afterwards():
+    stream = make_stream()
+    stream.put(make_event(1, id="r1", state="RUNNING", output_stored=0))
+    stream.put(make_event(2, kind="output", id="r1", state="RUNNING", output_stored=7))
+    [event] = (await stream.take(0)).events
+    assert (event.kind, event.id, event.data["output_stored"]) == ("run", "m-2", 7)
+
+
+async def test_it_keeps_the_newer_state_when_an_older_one_is_caught_up_with_later():
+    stream = make_stream()
+    stream.put(make_event(9, id="r1", state="SUCCEED"))
+    stream.put(make_event(3, id="r1", state="RUNNING"))
+    [event] = (await stream.take(0)).events
+    assert (event.id, event.data["state"]) == ("m-9", "SUCCEED")
+
+
+async def test_it_sends_one_word_in_place_of_very_many_runs():
+    stream = make_stream(None)
+    for n in range(10_000):
+        stream.put(make_event(n, id=f"r{n}"))
+    stream.put(make_event(10_000, "t-other", id="r-other"))
+    stream.put(make_event(10_001, kind="task", id=TASK))
+    batch = await stream.take(0)
+    assert batch.moved == [TASK]
+    assert [event.data["id"] for event in batch.events] == ["r-other", TASK]
+
+
+async def test_it_sends_runs_one_by_one_again_in_the_next_update():
+    stream = make_stream()
+    for n in range(MOST_RUNS + 1):
+        stream.put(make_event(n, id=f"r{n}"))
+    assert (await stream.take(0)).moved == [TASK]
+    stream.put(make_event(999, id="r1"))
+    assert await stream.take(0) == Batch(None, [], [make_event(999, id="r1")])
+
+
+async def test_it_passes_on_that_many_runs_moved_together():
+    stream = make_stream()
+    stream.put(make_event(1, id="r1"))
+    stream.put(make_event(2, kind="task", id=TASK, moved=True))
+    batch = await stream.take(0)
+    assert batch.moved == [TASK]
+    assert [event.kind for event in batch.events] == ["task"]
+
+
+async def test_it_tells_a_client_that_many_runs_moved(client, ring):
+    async with client.get(URL) as response:
+        await next_event(response)
+        ring.events.append(Event("m-1", "task", TASK, {"id": TASK}, moved=True))
+        ring.more.set()
+        assert await next_event(response) == ("moved", None, {"task": TASK})
+        assert (await next_event(response))[:2] == ("task", "m-1")
+
+
+async def test_it_streams_all_tasks_to_who_asks_for_all(client, ring):
+    async with client.get(ALL) as response:
+        assert await next_event(response) == ("reset", "m-0", {})
+        ring.publish("run", task="t1", n=1)
+        ring.publish("task", task="t2", n=2)
+        assert await next_event(response) == ("run", "m-1", {"n": 1})
+        assert await next_event(response) == ("task", "m-2", {"n": 2})
+
+
+async def test_it_says_to_who_watches_all_that_there_was_a_gap(client, ring):
+    async with client.get(ALL, headers={"Last-Event-ID": "older-7"}) as response:
+        assert await next_event(response) == ("reset", "m-0", {})
+
+
+@pytest.mark.parametrize("url", [URL, ALL])
+async def test_it_goes_on_from_the_place_in_the_url(client, ring, url):
+    for n in range(1, 4):
+        ring.publish("run", n=n)
+    async with client.get(url, params={"since": "m-2"}) as response:
+        assert await next_event(response) == ("run", "m-3", {"n": 3})
+
+
+async def test_it_takes_the_place_of_the_header_when_a_browser_comes_back(client, ring):
+    for n in range(1, 4):
+        ring.publish("run", n=n)
+    headers = {"Last-Event-ID": "m-2"}
+    async with client.get(ALL, params={"since": "m-0"}, headers=headers) as response:
+        assert await next_event(response) == ("run", "m-3", {"n": 3})
+
+
+async def test_it_ends_a_busy_stream_whose_token_was_revoked(client, master, ring, monkeypatch):
+    monkeypatch.setattr("webserver.api_events.KEEP_ALIVE_S", 0)
+    monkeypatch.setattr("webserver.door.BELIEVED_S", -1)
+    async with client.get(URL) as response:
+        await next_event(response)
+        del master.people[ALICE]
+        ring.publish("run", n=1)
+        with pytest.raises((ClientError, asyncio.IncompleteReadError)):
+            while await asyncio.wait_for(response.content.readline(), 5):
+                pass
+            raise asyncio.IncompleteReadError(b"", None)
 
 
 async def test_it_cuts_a_client_that_does_not_keep_up_and_holds_nothing_for_it():
@@ -172,35 +287,36 @@ async def test_it_cuts_a_client_that_does_not_keep_up_and_holds_nothing_for_it()
     for n in range(100):
         stream.put(make_event(n))
     assert cuts
-    assert not stream._queue
+    assert not stream._pending
     with pytest.raises(Gone):
-        await stream.next(0)
+        await stream.take(0)
 
 
-async def test_it_cuts_a_connection_that_nobody_reads(client, ring):
+async def test_it_cuts_a_connection_that_nobody_reads(client, ring, monkeypatch):
+    monkeypatch.setattr("webserver.api_events.PAUSE_S", 0)
+    monkeypatch.setattr("webserver.api_events.SEND_S", 0.1)
     hub = client.server.app[HUB]
     reader, writer = await asyncio.open_connection(client.host, client.port, limit=8192)
     writer.write(f"GET {URL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ALICE}\r\n\r\n".encode())
     await reader.readuntil(b"event: task")
-    assert hub._streams
-    text = "x" * 10_000
-    while hub._streams:
-        for _ in range(1000):
-            ring.publish("output", text=text)
-        await asyncio.sleep(0)
+    [stream] = hub._streams
+    for n in range(MOST_RUNS):
+        ring.publish("output", id=f"r{n}", text="x" * 100_000)
+    with pytest.raises(Gone):
+        while True:
+            await stream.take(5)
     writer.close()
 
 
 async def test_it_wakes_who_waits_for_a_change():
     stream = Stream(TASK, CALLER, "m-0", lambda: None)
-    waiting = asyncio.create_task(stream.next(5))
+    waiting = asyncio.create_task(stream.take(5))
     await asyncio.sleep(0)
     stream.put(make_event(1))
-    assert (await waiting) == make_event(1)
-    assert await stream.next(0) is None
-    stream.put(Missed("m-9"))
-    with pytest.raises(Missed):
-        await stream.next(0)
+    assert (await waiting) == Batch(None, [], [make_event(1)])
+    assert await stream.take(0) is None
+    stream.miss("m-9")
+    assert await stream.take(0) == Batch("m-9", [], [])
 
 
 async def test_it_drops_the_client_whose_token_ended_and_keeps_the_others(master, ring):
@@ -213,8 +329,8 @@ async def test_it_drops_the_client_whose_token_ended_and_keeps_the_others(master
     ring.publish("run", n=1)
     with pytest.raises(Gone):
         while True:
-            await first.next(5)
-    assert await second.next(5) == make_event(1)
+            await first.take(5)
+    assert (await second.take(5)).events == [make_event(1)]
     await hub.stop()
 
 
