@@ -29,6 +29,7 @@ from wire.messages import (
     DoneRecord,
     Grant,
     Heartbeat,
+    HeartbeatAnswer,
     Held,
     Poll,
     Register,
@@ -49,7 +50,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _event = msgspec.msgpack.Decoder(Event).decode
 _answers: dict[type, Callable[[Any], Any]] = {
     kind: msgspec.msgpack.Decoder(tuple[kind]).decode  # type: ignore[valid-type]
-    for kind in (Registered, Work, ResultAnswer, dict)
+    for kind in (Registered, Work, ResultAnswer, HeartbeatAnswer, dict)
 }
 
 
@@ -128,8 +129,11 @@ class Agent:
         if not session:
             return
         beat = Heartbeat(session, self.id, self.hostname, ["10.0.0.1"], 0, time.time())
-        self._send("heartbeat", beat, dict, lambda answer: None)
+        self._send("heartbeat", beat, HeartbeatAnswer, self._beaten)
         self.hive.later(self.beat_s, lambda: self._beat_again(session))
+
+    def _beaten(self, answer: HeartbeatAnswer) -> None:
+        self.beat_s = answer.heartbeat_s
 
     def _beat_again(self, session: str) -> None:
         if session == self.session:

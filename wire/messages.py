@@ -138,7 +138,7 @@ class Work(Struct):
 
 
 class Output(Struct):
-    """A chunk at a byte offset. `gap_from`: the one marked jump, of the cap's gap [gap_from, offset)."""
+    """A chunk at a byte offset. `gap_from`: the one jump, over the cap's gap [gap_from, offset)."""
 
     session: str
     run: str

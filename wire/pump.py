@@ -21,6 +21,10 @@ CLOSED = (zmq.ENOTSOCK, zmq.ETERM)  # stop the pump first; going on would spin
 log = logging.getLogger(__name__)
 
 
+_EVENTS = int(zmq.EVENTS)  # plain numbers: zmq's enums are slow
+_READABLE = int(zmq.POLLIN)
+
+
 class Pump:
     """Calls `take` for each message that arrives on `socket`, until stopped.
 
@@ -52,7 +56,7 @@ class Pump:
     def check(self) -> None:
         """Call after each send: it may have swallowed the news that messages are there."""
         waiter = self._waiter
-        if waiter is not None and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        if waiter is not None and int(self._socket.getsockopt(_EVENTS)) & _READABLE:
             self._waiter = None
             self._hub.loop.run_callback(waiter.switch, None)
 
