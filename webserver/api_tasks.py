@@ -25,6 +25,7 @@ from wire.messages import (
     TargetsView,
     TaskView,
 )
+from wire.states import ENDED_RUN, RunState
 
 MAX_WAIT_S = 30.0
 WAIT_SLACK_S = 10.0  # for an answer that was parked as long as it may be
@@ -38,18 +39,16 @@ class Made(Struct):
     id: str
 
 
+# Only said, not checked, here: the master's sentence says more.
+RetryState = Annotated[
+    str, Meta(extra_json_schema={"enum": sorted(ENDED_RUN - {RunState.SUCCEED})})
+]
+
+
 class Retry(Struct, forbid_unknown_fields=True):
     """Which runs to repeat: those that have ended in one of these states."""
 
-    states: Annotated[
-        list[str],
-        Meta(
-            min_length=1,
-            extra_json_schema={
-                "items": {"enum": ["FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED"]}
-            },
-        ),
-    ]
+    states: Annotated[list[RetryState], Meta(min_length=1)]
 
 
 class Retried(Struct):

@@ -42,6 +42,7 @@ REF = "#/components/schemas/{name}"
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
 _PLACES = {"task": "Id of a task.", "run": "Id of a run.", "agent": "Id of an agent."}
+_REFUSAL_HEADERS = {401: "WWW-Authenticate", 416: "Content-Range", 503: "Retry-After"}
 
 Json = dict[str, Any]
 
@@ -203,13 +204,18 @@ def _refusals(route: Route, about: About, schemas: _Schemas) -> Json:
     by_status: dict[int, list[type[Refusal]]] = {}
     for refusal in _possible(route, about):
         by_status.setdefault(refusal.status, []).append(refusal)
-    return {
-        str(status): {
-            "description": "\n\n".join(_told(refusal) for refusal in by_status[status]),
-            "content": {JSON: {"schema": schemas.of(ErrorAnswer)}},
-        }
-        for status in sorted(by_status)
+    return {str(status): _refusal(by_status[status], schemas) for status in sorted(by_status)}
+
+
+def _refusal(kinds: list[type[Refusal]], schemas: _Schemas) -> Json:
+    found: Json = {
+        "description": "\n\n".join(_told(refusal) for refusal in kinds),
+        "content": {JSON: {"schema": schemas.of(ErrorAnswer)}},
     }
+    name = _REFUSAL_HEADERS.get(kinds[0].status)
+    if name is not None:
+        found["headers"] = {name: {"schema": {"type": "string"}, "required": True}}
+    return found
 
 
 def _told(refusal: type[Refusal]) -> str:
