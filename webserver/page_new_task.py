@@ -1,5 +1,6 @@
 """How does a person submit a script? A form that keeps its input, and says what will happen."""
 
+import asyncio
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,24 @@ from webserver.page_draft import Draft, draft_from, draft_of, fresh_draft, submi
 from webserver.page_frame import framed
 from webserver.rendering import render
 from webserver.words import may_not_fit, what_will_happen
-from wire.errors import Forbidden, InvalidValue, NotFound, Refusal, Unauthenticated, Unavailable
+from wire.errors import (
+    Forbidden,
+    InvalidValue,
+    Malformed,
+    NotFound,
+    Refusal,
+    Unauthenticated,
+    Unavailable,
+)
 from wire.messages import (
+    AgentView,
     ById,
     GetTargets,
     GetTaskTargets,
     ListAgents,
     ListTasks,
     Page,
+    Submission,
     TargetsView,
     TaskView,
 )
@@ -30,7 +41,7 @@ from wire.states import AgentState
 HOSTS_SHOWN = 500
 RECENT = 8
 LONGEST_EXPRESSION = 4_000
-MOST_IN_EXPRESSION = 100  # ticked hosts, whose ids make the expression of their preview
+MOST_ASKED = 100  # ticked hosts that are looked at one by one for the preview
 OFFLINE_NAMED = 10
 STATES = ("FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED")
 
@@ -78,7 +89,7 @@ async def _draft_from(
         gone = ", ".join(targets.left_out[:OFFLINE_NAMED])
         draft.blame("targets", f"No longer there, and left out: {gone}.")
     folded = targets.nodeset
-    if len(targets.ids) > MOST_IN_EXPRESSION and len(folded) < LONGEST_EXPRESSION:
+    if len(targets.ids) > MOST_ASKED and len(folded) < LONGEST_EXPRESSION:
         # An expression is what a person can read; the digest sees to it that it means the same.
         draft.texts |= {"targets": folded, "expect": targets.digest}
     else:
@@ -124,31 +135,64 @@ async def preview_form(request: web.Request, caller: Caller) -> web.StreamRespon
 
 async def _preview(request: web.Request, caller: Caller, draft: Draft) -> Preview:
     submission = submission_of(Draft(dict(draft.texts), list(draft.ticked)))
-    expression = draft.texts["targets"]
-    if not expression and not draft.ticked:
+    if not draft.texts["targets"] and not draft.ticked:
         return Preview()
-    if not expression and len(draft.ticked) > MOST_IN_EXPRESSION:
-        count = len(draft.ticked)
-        return Preview(what_will_happen(submission, count), count)
-    ask = GetTargets(caller.auth, expression or ",".join(draft.ticked))
     try:
-        found = await request.app[MASTER].call("get_targets", ask, TargetsView)
-        absent = await _absent(request, caller, found) if found.offline else []
+        if draft.texts["targets"]:
+            return await _preview_of_expression(request, caller, submission)
+        return await _preview_of_ticks(request, caller, submission, draft.ticked)
     except (Unauthenticated, Forbidden):
         raise
     except Unavailable:
         return Preview(wrong="The master is away, so nothing can be said about hosts now.")
     except Refusal as refusal:
         return Preview(wrong=refusal.message)
+
+
+async def _preview_of_expression(
+    request: web.Request, caller: Caller, submission: Submission
+) -> Preview:
+    ask = GetTargets(caller.auth, str(submission.targets))
+    found = await request.app[MASTER].call("get_targets", ask, TargetsView)
     return Preview(
         what_will_happen(submission, found.count),
         found.count,
         found.nodeset,
-        found.digest if expression else "",
+        found.digest,
         found.offline,
-        absent,
+        await _absent(request, caller, found) if found.offline else [],
         may_not_fit(submission, found.count),
     )
+
+
+async def _preview_of_ticks(
+    request: web.Request, caller: Caller, submission: Submission, ticked: list[str]
+) -> Preview:
+    """Each host is asked for, unless they are very many: an id is no part of an expression."""
+    count, master = len(ticked), request.app[MASTER]
+    sentence, warning = what_will_happen(submission, count), may_not_fit(submission, count)
+    if count > MOST_ASKED:
+        return Preview(sentence, count, warning=warning)
+    asks = [master.call("get_agent", ById(caller.auth, id), AgentView) for id in ticked]
+    hosts = await asyncio.gather(*asks)
+    absent = [host.hostname for host in hosts if host.state == AgentState.OFFLINE]
+    return Preview(
+        sentence,
+        count,
+        await _folded(request, caller, [host.hostname for host in hosts]),
+        offline=len(absent),
+        absent=absent[:OFFLINE_NAMED],
+        warning=warning,
+    )
+
+
+async def _folded(request: web.Request, caller: Caller, names: list[str]) -> str:
+    """`web[01-20]`; one by one where the names alone do not say which hosts are meant."""
+    ask = GetTargets(caller.auth, ",".join(names))
+    try:
+        return (await request.app[MASTER].call("get_targets", ask, TargetsView)).nodeset
+    except (InvalidValue, Malformed):
+        return ", ".join(names)
 
 
 async def _absent(request: web.Request, caller: Caller, found: TargetsView) -> list[str]:

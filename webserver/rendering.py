@@ -4,6 +4,7 @@ import base64
 import functools
 import hashlib
 import mimetypes
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jinja2
 from aiohttp import web
 
+from utils import iso
 from webserver.context import Caller
 from webserver.text import human_bytes, human_count, human_duration, human_span, human_when
 from wire.messages import StatusView
@@ -72,6 +74,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["when"] = human_when
     environment.globals["counted"] = human_count
     environment.globals["span"] = human_span
+    environment.globals["now"] = lambda: iso(time.time())
     environment.globals["static"] = static_url
     return environment
 

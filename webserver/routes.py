@@ -19,7 +19,6 @@ from webserver import (
     page_login,
     page_new_task,
     page_run,
-    page_run,
     page_task,
     page_tasks,
 )
@@ -30,12 +29,14 @@ from webserver.endpoint import (
     EVENTS,
     Answer,
     Face,
+    Header,
     Listing,
     May,
     Route,
     api,
 )
 from webserver.parameters import (
+    EVENT_ID,
     AgentsQuery,
     DiffQuery,
     EventsQuery,
@@ -72,11 +73,19 @@ _RUN = _TASK + "/runs/{run}"
 
 _LOCATION = {"Location": "Path of the new task."}
 _KEY = {
-    "Idempotency-Key": "1 to 200 printable ASCII characters of your choice: the same key with the "
-    "same request makes one task, however often it is sent."
+    "Idempotency-Key": Header(
+        "1 to 200 printable ASCII characters of your choice: the same key with the same request "
+        "makes one task, however often it is sent.",
+        api_tasks.KEY,
+    )
 }
-_RANGE = {"Range": "One range of bytes; `bytes=100-` for all from the 101st on."}
-_RESUME = {"Last-Event-ID": "Id of the last event that was received."}
+_RANGE = {
+    "Range": Header(
+        "One range of bytes; `bytes=100-` for all from the 101st on. Other forms are ignored.",
+        "bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})",
+    )
+}
+_RESUME = {"Last-Event-ID": Header("Id of the last event that was received.", EVENT_ID)}
 _CSV = {CSV: "A header `agent,LABEL,…`, then a row an agent; an empty cell removes the label."}
 
 VIEWER, OPERATOR, ADMIN = May.VIEWER, May.OPERATOR, May.ADMIN

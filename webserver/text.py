@@ -4,10 +4,11 @@ import re
 from datetime import datetime
 
 # CSI … final byte; OSC, DCS, APC, PM, SOS … up to BEL or ST; and the escapes of two or three bytes.
+# What does not end within its line is text: nothing after it may vanish. As in static/ansi.js.
 _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
-    r"|\x1b[ -/]*[0-~]"
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)"
+    r"|\x1b[ -/]*[0-OQ-WYZ`-~]"
 )
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if code not in (0x09, 0x0A)}
 _PICTURES[0x7F] = 0x2421
@@ -43,16 +44,19 @@ def human_when(time: str | None) -> str:
 
 _UNITS_S = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _UNIT_S = {
-    "s": 1, "sec": 1, "second": 1, "seconds": 1, "m": 60, "min": 60, "minute": 60, "minutes": 60,
+    "ms": 0.001, "s": 1, "sec": 1, "second": 1, "seconds": 1,
+    "m": 60, "min": 60, "minute": 60, "minutes": 60,
     "h": 3600, "hour": 3600, "hours": 3600, "d": 86400, "day": 86400, "days": 86400,
 }  # fmt: skip
 _PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)\s*", re.ASCII)
 
 
 def human_duration(seconds: float) -> str:
-    """86400 → "1 day", 5400 → "1 h 30 min", 0.25 → "0.25 s"; the two largest units."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
+    """86400 → "1 day", 5400 → "1 h 30 min", 0.25 → "250 ms"; the two largest units."""
+    if 0 < seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     left, parts = round(seconds), []
     for name, size_s in _UNITS_S:
         count, left = divmod(left, size_s)

@@ -19,7 +19,6 @@ export function edit(area) {
   };
   area.addEventListener("input", number);
   area.addEventListener("scroll", () => (gutter.scrollTop = area.scrollTop));
-  new ResizeObserver(() => (gutter.style.height = `${area.offsetHeight}px`)).observe(area);
   number();
   takeTab(area);
 }

@@ -172,6 +172,13 @@ function chosen() {
   return given;
 }
 
+/** A heading sorts what is shown now. @param {HTMLAnchorElement} heading */
+function keepFilter(heading) {
+  const query = chosen();
+  query.set("sort", new URL(heading.href).searchParams.get("sort") ?? "hostname");
+  heading.search = String(query);
+}
+
 if (table !== null && table.dataset.total !== undefined) {
   const rows = new Rows(table);
   /** @type {number | undefined} */
@@ -179,6 +186,7 @@ if (table !== null && table.dataset.total !== undefined) {
   const filter = () => {
     const query = chosen().toString();
     history.replaceState(null, "", query === "" ? "/hosts" : `/hosts?${query}`);
+    for (const heading of table.querySelectorAll("th a")) keepFilter(/** @type {HTMLAnchorElement} */ (heading));
     rows.restart();
   };
   form.addEventListener("input", () => {

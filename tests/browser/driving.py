@@ -1,0 +1,27 @@
+"""How do tests and scripts drive a browser? The system's Chromium, and the way in."""
+
+import shutil
+
+from playwright.sync_api import Browser, Page, Playwright
+
+from tests.fleet import Fleet
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Headless; the one that Debian packages, never a download."""
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+
+
+def log_in(page: Page, fleet: Fleet, path: str = "/") -> None:
+    page.goto(f"{fleet.url}/login?next={path}")
+    page.get_by_label("API token").fill(fleet.token)
+    page.get_by_role("button", name="Log in").click()
