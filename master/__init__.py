@@ -166,7 +166,9 @@ class Master:
         self._dispatcher.apply(self._storage.expire().wait())
         attention = self._attention
         silence = self._storage.silence(
-            attention.listening_since, attention.last_stall, self._roster.heard_at
+            attention.listening_since,
+            attention.last_stall,
+            lambda agent: self._roster.heard_at(agent, self._clock()),
         )
         self._dispatcher.apply(silence.wait())
 

@@ -21,7 +21,7 @@ from master.gate import Gate, Person
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Roster
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
-from wire.errors import InvalidValue, NotEnrolled, ProtocolMismatch, Refused, RegisterAgain
+from wire.errors import InvalidValue, NotEnrolled, ProtocolMismatch, Refused
 from wire.messages import (
     PROTOCOL,
     AddTask,
@@ -221,8 +221,7 @@ class ConnectionManager:
         return {}
 
     def _speaks(self, call: Call, session: str) -> None:
-        if self._roster.speaks(call.caller.id, session, self._clock()) is None:
-            raise RegisterAgain
+        self._roster.speaks(call.caller.id, session, self._clock())
 
     # ---- people, through the web
 

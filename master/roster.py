@@ -123,10 +123,16 @@ class Roster:
         self._heard(presence, now)
         return presence
 
-    def heard_at(self, id: str) -> float:
-        """When the agent was last heard, on the master's clock; 0 when it never was."""
+    def heard_at(self, id: str, now: float) -> float:
+        """Since when the agent's silence counts, on the master's clock; 0 if it never was heard.
+
+        Not before it is offline: however short a task's lost_after is, an agent that keeps
+        its heartbeats is not lost between two of them.
+        """
         presence = self._agents.get(id)
-        return 0.0 if presence is None else presence.heard_at
+        if presence is None:
+            return 0.0
+        return presence.heard_at if self.state(id, now) is AgentState.OFFLINE else now
 
     def free(self, id: str) -> int | None:
         """Slots that the agent said are free; None when it has not said."""

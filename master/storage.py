@@ -259,7 +259,7 @@ class Storage:
         last_stall: float,
         heard_at: Callable[[str], float] = lambda agent: 0.0,
     ) -> Verb[Changed]:
-        """Give up waiting for agents not heard of, see master/handout.py `silent_since`.
+        """Give up waiting for agents not heard of, see master/outcome.py `silent_since`.
 
         `heard_at`: when this master heard an agent last, of which the store is told only now
         and then. Called in the writer's thread.

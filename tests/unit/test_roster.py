@@ -112,3 +112,11 @@ def test_it_finds_agents_by_id_and_by_hostname() -> None:
     assert roster.named("host-a") == ["a"]
     assert sorted(roster.named("twin")) == ["b", "c"]
     assert roster.named("nobody") == []
+
+
+def test_the_silence_of_an_agent_does_not_count_before_it_is_offline() -> None:
+    roster = Roster(5.0)
+    roster.registered(make_agent(), now=100.0)
+    assert roster.heard_at("a", now=119.0) == 119.0
+    assert roster.heard_at("a", now=121.0) == 100.0
+    assert roster.heard_at("nobody", now=121.0) == 0.0
