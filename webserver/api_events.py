@@ -13,7 +13,7 @@ from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.door import DOOR
 from webserver.events import HUB, TASK, Batch, Gone, Hub, Stream, frame, number_of
-from webserver.parameters import EventsQuery
+from webserver.parameters import EVENT_ID, EventsQuery
 from wire.errors import Malformed, Refusal
 from wire.messages import ById, TaskView
 
@@ -22,7 +22,7 @@ PAUSE_S = 0.25
 SEND_S = 30.0  # a client that takes nothing for so long is gone
 RETRY_MS = 1000
 
-_CURSOR = re.compile(r"[0-9A-Za-z-]{1,80}")
+_CURSOR = re.compile(EVENT_ID)
 
 
 async def stream_task(

@@ -30,7 +30,9 @@ from wire.states import ENDED_RUN, RunState
 MAX_WAIT_S = 30.0
 WAIT_SLACK_S = 10.0  # for an answer that was parked as long as it may be
 
-_KEY = re.compile(r"[!-~][ -~]{0,199}")
+KEY = "[!-~][ -~]{0,199}"
+
+_KEY = re.compile(KEY)
 
 
 class Made(Struct):

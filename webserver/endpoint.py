@@ -57,6 +57,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Header:
+    """A request header with a meaning of its own; `pattern` None: any value is taken."""
+
+    meaning: str
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
 class About:
     """What a program has to know of a route of the API; the document is made from this."""
 
@@ -67,7 +75,7 @@ class About:
     answers: tuple[Answer, ...]
     body: type[Struct] | None
     also_takes: Mapping[str, str]  # another media type of the body → what stands in it
-    headers: Mapping[str, str]  # request headers with a meaning → the meaning
+    headers: Mapping[str, Header]
     refuses: tuple[type[Refusal], ...]  # beyond those that any route may answer
 
 
@@ -92,7 +100,7 @@ def api(
     id: str | None = None,
     body: type[Struct] | None = None,
     also_takes: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, Header] | None = None,
     refuses: tuple[type[Refusal], ...] = (),
 ) -> Route:
     """A route of the API: `handler` gets the query string as `query`, and nothing else in it."""

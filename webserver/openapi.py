@@ -38,6 +38,7 @@ from wire.errors import (
 )
 
 OPENAPI = "3.1.0"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REF = "#/components/schemas/{name}"
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
@@ -76,6 +77,7 @@ def make_document(routes: Sequence[Route]) -> Document:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, about, schemas)
     tree = {
         "openapi": OPENAPI,
+        "jsonSchemaDialect": DIALECT,
         "info": {
             "title": "mschedule",
             "version": VERSION,
@@ -164,13 +166,16 @@ def _query_parameters(query: type[Struct], schemas: _Schemas) -> Iterator[Json]:
 
 
 def _header_parameters(about: About) -> Iterator[Json]:
-    for name, description in about.headers.items():
+    for name, header in about.headers.items():
+        schema = {"type": "string"}
+        if header.pattern is not None:
+            schema["pattern"] = f"^{header.pattern}$"
         yield {
             "name": name,
             "in": "header",
             "required": False,
-            "description": description,
-            "schema": {"type": "string"},
+            "description": header.meaning,
+            "schema": schema,
         }
 
 

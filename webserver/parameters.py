@@ -27,6 +27,7 @@ S = TypeVar("S", bound=Struct)
 MAX_LIMIT = 10_000
 MAX_TEXT = 200
 LONGEST_SHOWN = 60
+EVENT_ID = "[0-9A-Za-z-]{1,80}"
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="How many items a page may have.")]
 Cursor = Annotated[str, Meta(description="`next` of the page before; without it, the first page.")]
@@ -118,7 +119,7 @@ class EventsQuery(Struct, frozen=True):
         Annotated[
             str,
             Meta(
-                pattern="^[0-9A-Za-z-]{1,80}$",
+                pattern=f"^{EVENT_ID}$",
                 description="Id of an event, or `since` of a grid. Last-Event-ID goes first.",
             ),
         ]

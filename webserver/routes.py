@@ -81,8 +81,7 @@ _KEY = {
 }
 _RANGE = {
     "Range": Header(
-        "One range of bytes; `bytes=100-` for all from the 101st on. Other forms are ignored.",
-        "bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})",
+        "One range of bytes: `bytes=100-` for all from the 101st on. Other forms are ignored."
     )
 }
 _RESUME = {"Last-Event-ID": Header("Id of the last event that was received.", EVENT_ID)}

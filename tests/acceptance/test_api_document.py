@@ -1,0 +1,80 @@
+"""Is the API what its document says? schemathesis asks the real programs what the document allows.
+
+It sends what fits the document and what does not, to every operation, and looks whether each
+answer is one that the document describes. The same requests each time: a failure can be repeated.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.fleet import Fleet
+
+HERE = Path(__file__).parent
+LIMIT_S = 300
+EXAMPLES = 50  # of random requests an operation, beside those made for each field and its bounds
+
+FINE = ["2xx", "3xx", "401", "403", "404", "409", "413", "416", "422", "429"]
+
+CONFIG = f"""
+hooks = {json.dumps(str(HERE / "api_hooks.py"))}
+
+[generation]
+deterministic = true
+max-examples = {EXAMPLES}
+
+[phases.stateful]
+enabled = false
+
+# Beside what is taken for granted: a value may have the right form and still not fit what is
+# there, and a body may be too large. Neither can be said in a schema.
+[checks.positive_data_acceptance]
+expected-statuses = {json.dumps(FINE)}
+
+# A cursor is a text that only a list can have made.
+[[operations]]
+include-path-regex = "/(agents|tasks|runs)$"
+include-method = "GET"
+checks.positive_data_acceptance.expected-statuses = {json.dumps([*FINE, "400"])}
+
+# The path also has the form of /agents/{{agent}}, whose methods are named as well.
+[[operations]]
+include-path = "/api/v1/agents/labels"
+checks.allow_header_conformance.enabled = false
+"""
+
+
+def test_it_answers_as_its_document_says(tmp_path):
+    with Fleet(tmp_path, ["web01"]) as fleet:
+        task = fleet.api.submit("echo hello; exit 3")
+        fleet.api.finished(task)
+        fleet.agents.pop("web01").kill()  # so that no random script is ever run
+        known = {
+            "KNOWN_TASK": task,
+            "KNOWN_RUN": fleet.api.run(task)["id"],
+            "KNOWN_AGENT": fleet.api.agents()[0]["id"],
+        }
+        found = schemathesis(fleet, tmp_path, known)
+        assert found.returncode == 0, found.stdout + found.stderr
+        assert "Traceback" not in fleet.web.log + fleet.master.log, fleet.logs()
+
+
+def schemathesis(fleet, folder, known):
+    (folder / "schemathesis.toml").write_text(CONFIG)
+    return subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "--config-file"),
+            *(str(folder / "schemathesis.toml"), "run", f"{fleet.url}/api/openapi.json"),
+            *("--header", f"Authorization: Bearer {fleet.token}"),
+            *("--exclude-path-regex", "/events$"),  # streams have no end; tests/web reads them
+            *("--workers", "1", "--output-truncate", "false"),
+        ],
+        env=os.environ | known | {"NO_COLOR": "1", "COLUMNS": "120"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
