@@ -9,10 +9,17 @@ from msgspec import Struct
 
 from wire.errors import Forbidden, NotFound, Refusal, Unauthenticated
 from wire.messages import (
+    Added,
     AgentView,
     EventsAnswer,
+    GridView,
+    GroupsView,
+    GroupView,
+    OutputView,
     Page,
     RunView,
+    StatusView,
+    TargetsView,
     TaskView,
     WhoAmI,
 )
@@ -98,6 +105,34 @@ def make_run(id: str = RUN, **changes: Any) -> RunView:
     return RunView(**(values | changes))
 
 
+def make_group(**changes: Any) -> GroupView:
+    values: dict[str, Any] = {
+        "state": "SUCCEED",
+        "code": 0,
+        "output_sha256": "e3b0c442",
+        "output_bytes": 6,
+        "reason": "",
+        "count": 1,
+        "nodeset": "web01",
+        "runs": [RUN],
+        "hosts": ["web01"],
+    }
+    return GroupView(**(values | changes))
+
+
+def make_status(**changes: Any) -> StatusView:
+    values: dict[str, Any] = {
+        "version": "0.1.0",
+        "held": None,
+        "held_since": None,
+        "online": 2,
+        "stale": 0,
+        "offline": 0,
+        "tasks_active": 1,
+    }
+    return StatusView(**(values | changes))
+
+
 class FakeMaster:
     """Answers are set by method: a value, a Refusal, or a function of the payload."""
 
@@ -112,6 +147,15 @@ class FakeMaster:
             "get_task": self._task,
             "get_runs": Page([make_run()]),
             "get_run": make_run(),
+            "get_agent": make_agent(),
+            "get_grid": GridView(0, 1, "r0123456789", ["abcdef"], ["web01"], "S", "m-1"),
+            "get_groups": GroupsView([make_group()], 1),
+            "get_output": OutputView(b"hello\n", 0, 6, True),
+            "get_runs_of_agent": Page([make_run(task_name="say hello")]),
+            "get_status": make_status(),
+            "get_targets": TargetsView("db1,web01", 2, "d1", 0, [WEB01, DB1]),
+            "get_task_targets": TargetsView("web01", 1, "d2", 0, [WEB01]),
+            "retry_task": Added("t2", True),
             "changes": EventsAnswer("m-1", []),
         }
 
