@@ -52,6 +52,11 @@ class Console:
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
+    def forgive(self, status: str) -> None:
+        """The browser itself notes each answer that is an error; here one was meant."""
+        meant = f"Failed to load resource: the server responded with a status of {status}"
+        self.errors = [error for error in self.errors if not error.startswith(meant)]
+
     def _note(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)

@@ -83,8 +83,16 @@ function begin(bytes) {
 function show(text) {
   screen.write(text);
   if (screen.dropped) leftOut(-1);
-  if (input("follow").checked) place.scrollTop = place.scrollHeight;
+  if (input("follow").checked) toEnd();
   if (input("search").value !== "") search();
+}
+
+/** Twice: blocks that come into view get their real height only then. */
+function toEnd() {
+  place.scrollTop = place.scrollHeight;
+  requestAnimationFrame(() => {
+    if (input("follow").checked) place.scrollTop = place.scrollHeight;
+  });
 }
 
 /** @param {number} count of bytes before what is shown; -1: not known */
@@ -136,7 +144,7 @@ byId("next").addEventListener("click", () => go(1));
 byId("previous").addEventListener("click", () => go(-1));
 input("wrap").addEventListener("change", () => place.classList.toggle("unwrapped", !input("wrap").checked));
 input("follow").addEventListener("change", () => {
-  if (input("follow").checked) place.scrollTop = place.scrollHeight;
+  if (input("follow").checked) toEnd();
 });
 // Whoever scrolls up wants to read, and whoever comes back to the end wants to follow.
 place.addEventListener("wheel", stay, { passive: true });
