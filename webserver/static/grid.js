@@ -27,7 +27,9 @@ export class Grid {
     this.canvas.setAttribute("role", "application");
     this.told = element("p", "told hint", "Point at a cell, or use the arrow keys; Enter opens the run.");
     this.told.setAttribute("role", "status");
-    place.append(this.told, this.canvas);
+    const roll = element("div", "roll");
+    roll.append(this.canvas);
+    place.append(this.told, roll);
     place.hidden = false;
     this.#listen();
   }
@@ -134,7 +136,16 @@ export class Grid {
     this.at = n;
     if (before >= 0) this.#drawCell(before);
     this.#drawCell(n);
+    this.#reveal(n);
     this.told.textContent = `${SIGNS[this.states[n]]} ${this.hosts[n]}: ${word(this.states[n])}`;
+  }
+
+  /** Scroll to a cell that is out of sight. @param {number} n */
+  #reveal(n) {
+    const [roll, size] = [/** @type {HTMLElement} */ (this.canvas.parentElement), this.size ?? 1];
+    const top = Math.floor(n / (this.across ?? 1)) * size;
+    if (top < roll.scrollTop) roll.scrollTop = top;
+    else if (top + size > roll.scrollTop + roll.clientHeight) roll.scrollTop = top + size - roll.clientHeight;
   }
 
   /** @param {number} n */

@@ -1,7 +1,7 @@
 // @ts-check
 /** How is one run's output followed? By its bytes: what is new is asked for by range. */
 
-import { follow, refresh } from "./live.js";
+import { afterRefresh, follow, refresh } from "./live.js";
 import { Screen } from "./screen.js";
 
 const FIRST_BYTES = 1 << 20; // of long output only the end is fetched
@@ -12,7 +12,7 @@ const { task = "", run = "" } = main.dataset;
 const place = byId("output");
 const screen = new Screen(place);
 const decoder = new TextDecoder();
-let stored = Number(main.dataset.stored);
+let stored = Number(byId("about").dataset.stored);
 let have = Math.max(0, stored - FIRST_BYTES);
 let fresh = true; // nothing was fetched yet: what is shown is the server's
 let fetching = false;
@@ -83,16 +83,15 @@ function begin(bytes) {
 function show(text) {
   screen.write(text);
   if (screen.dropped) leftOut(-1);
-  if (input("follow").checked) toEnd();
+  toEnd();
   if (input("search").value !== "") search();
 }
 
-/** Twice: blocks that come into view get their real height only then. */
-function toEnd() {
+/** Several times: blocks that come into view get their real height only then. */
+function toEnd(frames = 3) {
+  if (!input("follow").checked) return;
   place.scrollTop = place.scrollHeight;
-  requestAnimationFrame(() => {
-    if (input("follow").checked) place.scrollTop = place.scrollHeight;
-  });
+  if (frames > 0) requestAnimationFrame(() => toEnd(frames - 1));
 }
 
 /** @param {number} count of bytes before what is shown; -1: not known */
@@ -143,9 +142,7 @@ input("search").addEventListener("keydown", (event) => {
 byId("next").addEventListener("click", () => go(1));
 byId("previous").addEventListener("click", () => go(-1));
 input("wrap").addEventListener("change", () => place.classList.toggle("unwrapped", !input("wrap").checked));
-input("follow").addEventListener("change", () => {
-  if (input("follow").checked) toEnd();
-});
+input("follow").addEventListener("change", () => toEnd());
 // Whoever scrolls up wants to read, and whoever comes back to the end wants to follow.
 place.addEventListener("wheel", stay, { passive: true });
 place.addEventListener("touchmove", stay, { passive: true });
@@ -157,5 +154,9 @@ function stay() {
 }
 
 for (const tool of document.querySelectorAll(".only-live")) /** @type {HTMLElement} */ (tool).hidden = false;
+afterRefresh(() => {
+  stored = Math.max(stored, Number(byId("about").dataset.stored));
+  void fetchMore();
+});
 void fetchMore();
 follow(task, hear);

@@ -3,7 +3,7 @@
 
 /** @type {Record<string, string>} */
 export const SIGNS = {
-  WAITING: "○", RUNNING: "▶", SUCCEED: "✓", FAILED: "✕", TIMEOUT: "⧖", CANCELLED: "⊘",
+  WAITING: "○", RUNNING: "▶", SUCCEED: "✓", FAILED: "✕", TIMEOUT: "T", CANCELLED: "⊘",
   SKIPPED: "↷", UNKNOWN: "?", PAUSED: "‖", online: "●", stale: "◐", offline: "○",
 };
 
