@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from webserver.door import DOOR
 from webserver.refusals import (
     LoginNeeded,
     MethodNotAllowed,
@@ -137,9 +138,11 @@ def _headers(refusal: Refusal) -> dict[str, str]:
 
 def _page(request: web.Request, refusal: Refusal) -> web.Response:
     away = refusal.status == 503
+    session = request.app[DOOR].session(request)
     return render(
         "error.html",
         status=refusal.status,
+        caller=request.app[DOOR].page_caller(request) if session else None,
         title=_TITLES.get(refusal.status, "Something broke"),
         message=refusal.message,
         away=away,

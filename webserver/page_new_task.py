@@ -209,6 +209,9 @@ async def _form_page(
 ) -> web.Response:
     hosts = await _hosts(request, caller)
     shown = {host["id"] for host in hosts or []}
+    ticked = frozenset(draft.ticked)
+    if hosts:
+        hosts.sort(key=lambda host: host["id"] not in ticked)  # what will be sent is in sight
     return await framed(
         request,
         caller,

@@ -14,7 +14,14 @@ from aiohttp import web
 
 from utils import iso
 from webserver.context import Caller
-from webserver.text import human_bytes, human_count, human_duration, human_span, human_when
+from webserver.text import (
+    human_bytes,
+    human_count,
+    human_duration,
+    human_skew,
+    human_span,
+    human_when,
+)
 from wire.messages import StatusView
 
 HERE = Path(__file__).parent
@@ -71,6 +78,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["bytes"] = human_bytes
     environment.filters["duration"] = human_duration
+    environment.filters["skew"] = human_skew
     environment.filters["when"] = human_when
     environment.globals["counted"] = human_count
     environment.globals["span"] = human_span

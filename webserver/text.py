@@ -96,6 +96,13 @@ def human_span(start: str | None, end: str | None) -> str:
     return human_duration(max(0.0, span.total_seconds()))
 
 
+def human_skew(seconds: float | None) -> str:
+    """How far a clock is off: "+2.5 s"; a dash while it is not known."""
+    if seconds is None:
+        return "–"
+    return f"{seconds:+.1f} s" if abs(seconds) >= 0.05 else "0 s"
+
+
 def human_count(count: int, noun: str) -> str:
     """1, "host" → "1 host"; 12000, "host" → "12,000 hosts"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -70,6 +70,8 @@ def _value(name: str, value: Any) -> str:
         return "none" if name == "timeout" and not value else human_duration(value)
     if name == "parallel":
         return "all" if value == 0 else str(value)
+    if name == "fail_rate":
+        return f"{value * 100:.4g}%"
     if name == "env":
         return " ".join(f"{key}={text}" for key, text in value.items())
     if name == "args":

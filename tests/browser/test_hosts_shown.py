@@ -1,6 +1,7 @@
 """Hosts: found, opened, labelled; and the pages on a phone."""
 
 import re
+from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import expect
@@ -49,3 +50,53 @@ def test_it_needs_no_sideways_scrolling(page, fleet, console, path, width):
     page.wait_for_function("document.readyState === 'complete'")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     console.forgive("404")
+
+
+def ten_thousand(route):
+    """The API of a fleet that is larger than this machine could hold."""
+    asked = parse_qs(urlparse(route.request.url).query)
+    first, limit = int(asked["offset"][0]), int(asked["limit"][0])
+    rest = {"ip": [], "labels": {}, "state": "online", "standing": "enrolled", "busy": 0}
+    rest |= {"slots": 4, "last_seen": None, "version": "1", "clock_skew": None}
+    numbers = range(first, min(first + limit, 10_000))
+    hosts = [{"id": f"{n:032x}", "hostname": f"host{n:05}", **rest} for n in numbers]
+    route.fulfill(json={"items": hosts, "next": None, "total": 10_000})
+
+
+def test_it_scrolls_through_ten_thousand_hosts_with_few_rows(page, fleet):
+    page.route("**/api/v1/agents?*", ten_thousand)
+    page.goto(f"{fleet.url}/hosts")
+    rows = page.locator("#hosts tbody tr")
+    expect(page.get_by_role("link", name="host00000")).to_be_visible()
+    expect(page.locator("#total")).to_have_text("10,000")
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    expect(page.get_by_role("link", name="host09999")).to_be_visible()
+    assert rows.count() < 150
+    expect(rows.locator("visible=true").nth(5)).to_have_attribute("aria-rowindex", re.compile("99"))
+
+
+def test_it_draws_ten_thousand_hosts_that_are_asked_for_by_key(page):
+    grid = {"offset": 0, "total": 10_000, "prefix": "r", "since": "m-1", "states": "SF" * 5_000}
+    names = [f"{n:05}" for n in range(10_000)]
+    grid |= {"runs": names, "hosts": [f"host{name}" for name in names]}
+    page.route("**/api/v1/tasks/big/grid?*", lambda route: route.fulfill(json=grid))
+    page.route("**/tasks/big/runs/*", lambda route: route.fulfill(body="the run"))
+    module = (
+        page.locator("link[rel=stylesheet]").get_attribute("href").replace("style.css", "grid.js")
+    )
+    page.evaluate(
+        """async (url) => {
+            const { Grid } = await import(url);
+            const place = document.createElement("div");
+            document.getElementById("main").prepend(place);
+            await new Grid(place, "big").load();
+        }""",
+        module,
+    )
+    drawn = page.get_by_role("application", name="10000 hosts: 5000 succeeded, 5000 failed")
+    drawn.focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "ArrowUp", "End"):
+        page.keyboard.press(key)
+    expect(page.get_by_text("✕ host09999: failed")).to_be_visible()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/tasks/big/runs/r09999")

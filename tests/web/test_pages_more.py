@@ -68,7 +68,7 @@ async def test_it_shows_a_host_with_its_facts_and_its_runs(browser, master):
     page = await text_of(browser, f"/hosts/{WEB01}")
     assert "&lt;linux&gt;" in page
     assert "quarantined: it is given no work" in page
-    assert "-2.50 s against the master" in page
+    assert "-2.5 s against the master" in page
     assert "say hello" in page
     assert "Run a script here" not in page
 

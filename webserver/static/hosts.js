@@ -121,7 +121,6 @@ function row(host, n) {
   name.append(link);
   const labels = element("td", "labels");
   for (const [key, value] of Object.entries(host.labels).sort()) labels.append(element("span", "label", `${key}:${value}`), " ");
-  const skew = host.clock_skew;
   made.append(
     state,
     name,
@@ -130,9 +129,15 @@ function row(host, n) {
     cell("number", "running", `${host.busy}/${host.slots}`),
     cell("time", "seen", host.last_seen?.slice(0, 19).replace("T", " ") ?? "–"),
     cell("", "version", host.version),
-    cell("number", "clock", skew === null ? "–" : `${skew < 0 ? "" : "+"}${skew.toFixed(1)} s`),
+    cell("number", "clock", skewed(host.clock_skew)),
   );
   return made;
+}
+
+/** @param {number | null} skew */
+function skewed(skew) {
+  if (skew === null) return "–";
+  return Math.abs(skew) < 0.05 ? "0 s" : `${skew < 0 ? "" : "+"}${skew.toFixed(1)} s`;
 }
 
 /** @param {string} name @param {string} label @param {string} text */
