@@ -29,6 +29,7 @@ log = getLogger(__name__)
 DONE_MOST = 5_000  # records in one message, which the master takes up to 1 MiB
 RESERVE_BYTES = 64 << 20  # of the state directory's disk, or …
 RESERVE_SHARE = 0.01  # … this share of it if that is less: no run is taken below
+LOOK_AT_DISK_S = 1.0
 WATCH_AGAIN_S = 1.0
 
 SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")  # it becomes the name of a directory
@@ -63,6 +64,8 @@ class Runs:
         self._link: Link | None = None
         self._findings: dict[Key, Finding] = {}
         self._couriers: dict[Key, Courier] = {}
+        self._disk_has_room = True
+        self._room_seen_at = -LOOK_AT_DISK_S
 
     # ---- what is held
 
@@ -78,9 +81,14 @@ class Runs:
         return sum(finding in UNDER_WAY for finding in self._findings.values())
 
     def _has_room(self) -> bool:
-        disk = os.statvfs(self._directory)
-        reserve = min(RESERVE_BYTES, int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE))
-        return disk.f_bavail * disk.f_frsize >= reserve and self._journal.has_room()
+        """Looked up once a second at most: a run asks ten times, and a disk fills more slowly."""
+        now = time.monotonic()
+        if now - self._room_seen_at >= LOOK_AT_DISK_S:
+            disk = os.statvfs(self._directory)
+            reserve = min(RESERVE_BYTES, int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE))
+            self._disk_has_room = disk.f_bavail * disk.f_frsize >= reserve
+            self._room_seen_at = now
+        return self._disk_has_room and self._journal.has_room()
 
     # ---- start-up
 

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from wire.errors import Internal, Refusal, Unavailable, from_wire
 from wire.keys import KeyPair
+from wire.light import LightClient, LightContext
 from wire.monitor import Monitor, Trouble, trouble_of
 
 __all__ = ["Client", "Trouble"]
@@ -165,8 +166,7 @@ class Client:
         """Begin to connect. Needs no answer: the monitor tells how it goes."""
         self._reopening = None
         if self._context is None:
-            self._context = zerorpc.Context()
-            _quieten_zerorpc()
+            self._context = LightContext()
         self._up.clear()
         line = _Line(self._context, self._keys, self._server_key)
         self._line = line
@@ -248,17 +248,6 @@ class _LineLost(Exception):
     """Thrown into the calls of a connection that has ended."""
 
 
-class _TidyClient(zerorpc.Client):  # type: ignore[misc]  # zerorpc has no types
-    """zerorpc's client, which leaves three greenlets behind, for ever, for each call given up."""
-
-    def _process_response(self, request: Any, channel: Any, timeout: float | None) -> object:
-        try:
-            return super()._process_response(request, channel, timeout)
-        except BaseException:
-            channel.close()
-            raise
-
-
 class _Line:
     """One connection: a zerorpc client, the monitor of its socket, and who waits for it."""
 
@@ -266,9 +255,9 @@ class _Line:
         self.is_up = False
         self._waiting: set[gevent.Greenlet] = set()
         self._monitor: Monitor | None = None
-        # No heartbeats of zerorpc's: they cost two greenlets a call, and the monitor, TCP
-        # keepalive and a limit on each call say the same.
-        self._client = _TidyClient(context=context, heartbeat=None, timeout=None)
+        # No heartbeats of zerorpc's: the monitor, TCP keepalive and a limit on each call say
+        # the same.
+        self._client = LightClient(context=context, heartbeat=None, timeout=None)
         self._socket: zmq.Socket[bytes] = self._client._events._socket
         _configure(self._socket, keys, server_key)
 
@@ -328,16 +317,3 @@ def _refusal(error: "zerorpc.RemoteError") -> Refusal:
     """The Refusal that the master sent; a peer that is no master may send anything."""
     rest = error.traceback if isinstance(error.traceback, str) else None
     return from_wire(str(error.name), str(error.msg), rest)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    return "gevent_zeromq BUG" not in str(record.msg)
-
-
-def _quieten_zerorpc() -> None:
-    """Keep zerorpc from logging an error whenever the hub was busy for a second.
-
-    Its socket looks again each second, finds a message that the hub had not come to yet,
-    and takes that for a lost event. Nothing is lost, and nobody could act on the line.
-    """
-    logging.getLogger("zerorpc.gevent_zmq").addFilter(_is_news)
