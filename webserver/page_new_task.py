@@ -134,7 +134,11 @@ async def preview_form(request: web.Request, caller: Caller) -> web.StreamRespon
 
 
 async def _preview(request: web.Request, caller: Caller, draft: Draft) -> Preview:
-    submission = submission_of(Draft(dict(draft.texts), list(draft.ticked)))
+    read = Draft(dict(draft.texts), list(draft.ticked))
+    submission = submission_of(read)
+    if read.errors:
+        name, sentence = next(iter(read.errors.items()))
+        return Preview(wrong=f"{name.replace('_', ' ')}: {sentence}")
     if not draft.texts["targets"] and not draft.ticked:
         return Preview()
     try:

@@ -225,6 +225,12 @@ async def test_it_says_why_there_is_no_preview(browser, master, refusal, words):
     assert words in page
 
 
+async def test_it_says_in_the_preview_which_field_cannot_be_read(browser):
+    fields = {"targets": "web*", "expires_in": "soon"}
+    page = await (await send(browser, "/tasks/new/preview", fields)).text()
+    assert "expires in: This takes a duration" in page
+
+
 async def test_it_carries_the_digest_and_previews_anew_when_the_fleet_is_another(browser, master):
     master.answer("add_task", Conflict("web09 has come", field="expect"))
     fields = {"script": "x", "targets": "web*", "expect": "d0"}

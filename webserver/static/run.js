@@ -70,7 +70,7 @@ async function fetchPart() {
  */
 function begin(bytes) {
   fresh = false;
-  screen.clear();
+  place.replaceChildren();
   place.hidden = false;
   byId("silent").hidden = true;
   const before = have - bytes.length;

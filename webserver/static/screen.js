@@ -21,15 +21,10 @@ export class Screen {
     this.styled = 0;
     this.characters = 0;
     this.dropped = false; // has something gone to make room?
-    this.clear();
-  }
-
-  clear() {
-    this.place.replaceChildren();
     this.lines = 0;
     /** @type {HTMLElement | null} the line that goes on */
     this.line = null;
-    this.length = 0;
+    this.length = 0; // of that line
   }
 
   /** @param {string} part */
