@@ -1,4 +1,4 @@
-"""What does an agent remember? The journal's entries and done records, and what a run directory shows."""
+"""What does an agent remember? The journal's entries and done records, and what a run shows."""
 
 from enum import StrEnum
 

@@ -225,7 +225,7 @@ class Agent:
     def read(self) -> None:
         """Take all that has arrived; epoll tells only of changes."""
         assert self.socket is not None
-        while self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+        while int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             _, body = self.socket.recv_multipart(zmq.DONTWAIT)
             event = _event(body)
             call = self.calls.pop(event.header.response_to or b"", None)
