@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import gevent
+import gevent.pool
 from gevent.event import Event
 
 from master.board import Board
@@ -16,8 +17,10 @@ from master.dispatch import Dispatcher
 from master.events import Ring
 from master.gate import Gate
 from master.live import Live
+from master.purger import Purger
+from master.retention import Keep
 from master.roster import Roster
-from master.settings import Settings
+from master.settings import Settings, size_bytes
 from master.storage import Storage
 from master.waiters import Waiters
 from utils import StartError, getLogger, state_dir, write_private
@@ -33,6 +36,8 @@ ADMIN_TOKEN = "admin.token"
 TICK_S = 0.5
 TOUCH_S = 5.0  # how often the store is told who was heard
 SWEEP_S = 10.0  # how often memory is compared with the store
+FORGET_S = 10.0  # how often it is looked for what is to be forgotten
+DAY_S = 86400.0
 
 
 def run(settings: Settings) -> int:
@@ -78,6 +83,7 @@ class Master:
         self._storage = Storage(self._directory / STORE, clock=self._clock)
         self._roster = Roster(settings.heartbeat)
         self._live = Live(self._roster, self._clock)
+        self._purger = Purger(self._storage, _keep(settings))
         self._waiters = Waiters()
         ring = Ring(self._live.event)
         self._dispatcher = Dispatcher(self._storage, self._roster, ring, self._waiters, self._live)
@@ -99,12 +105,14 @@ class Master:
             self._dispatcher.load()
             _spare_the_collector()
             port = self._listen()
-            loops = [gevent.spawn(self._tick), gevent.spawn(self._sweep), gevent.spawn(self._touch)]
+            loops = gevent.pool.Group()
+            for loop in (self._tick, self._sweep, self._touch, self._forget):
+                loops.spawn(loop)
             self._probe(port)
             write_private(self._directory / "port", f"{port}\n".encode())
             log.info(f"master listens on {self._settings.bind}:{port}, {len(self._roster)} agents")
             self._stopping.wait()
-            gevent.killall(loops)
+            loops.kill()
             self._save_seen()
         finally:
             (self._directory / "port").unlink(missing_ok=True)
@@ -187,6 +195,11 @@ class Master:
             gevent.sleep(SWEEP_S)
             self._guarded(self._dispatcher.load)
 
+    def _forget(self) -> None:
+        while True:
+            gevent.sleep(FORGET_S)
+            self._guarded(self._purger.round)
+
     def _guarded(self, work) -> None:  # type: ignore[no-untyped-def]
         """A store that fails for a while must not end a loop."""
         try:
@@ -200,6 +213,13 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def _keep(settings: Settings) -> Keep:
+    return Keep(
+        age_s=settings.keep_days * DAY_S or None,
+        store_bytes=size_bytes(settings.keep_bytes) or None,
+    )
 
 
 def _advertised(settings: Settings, port: int) -> tuple[str, int]:

@@ -81,7 +81,7 @@ def _made_before(tx: Tx, wanted: Retry) -> Task | None:
         return None
     found = tx.row("idempotency_key", caller=wanted.created_by, key=wanted.key)
     id = intake.same_task(found, wanted.body_hash)
-    return None if id is None else tx.task(id)
+    return None if id is None else intake.still_kept(tx, id)
 
 
 def _refuse_none(hosts: Hosts, states: Sequence[RunState]) -> None:

@@ -45,11 +45,13 @@ _sleep = get_original("time", "sleep")
 
 
 class Urgency(IntEnum):
-    """The order within one transaction: what frees places goes before what takes them."""
+    """The order within one transaction: what frees places goes before what takes them, and what
+    nobody waits for is last."""
 
     RESULT = 0
     CHANGE = 1
     CLAIM = 2
+    CHORE = 3
 
 
 class Verb(Generic[T]):

@@ -71,8 +71,19 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # What is deleted is not overwritten where that alone would be a reason to write a page:
+    # forgetting ten megabytes of output would then cost ten megabytes of log.
+    connection.execute("PRAGMA secure_delete = FAST")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """What the store's file has in use: pages that were freed are there for the next rows."""
+    pragmas = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas)
+    used: int = (pages - free) * size
+    return used
 
 
 def trouble_of(error: Exception) -> Trouble:

@@ -49,12 +49,20 @@ def same_task(found: tuple[Any, ...] | None, body_hash: str) -> str | None:
     return id
 
 
+def still_kept(tx: Tx, id: str) -> Task:
+    """The task that a key has made. Raises Conflict: a key may outlive its task."""
+    task = tx.task(id)
+    if task is None:
+        raise Conflict(f"the Idempotency-Key was used for task {id}, which is no longer kept")
+    return task
+
+
 def _earlier(tx: Tx, new: NewTask) -> Task | None:
     if new.key is not None:
         found = tx.row("idempotency_key", caller=new.created_by, key=new.key)
         id = same_task(found, new.body_hash)
         if id is not None:
-            return tx.task(id)
+            return still_kept(tx, id)
     return tx.task(new.id)
 
 

@@ -5,12 +5,12 @@
 -- name: runs_by_id
 SELECT $collect($row(runs, r))
 FROM $each(:ids) j CROSS JOIN runs r
-WHERE r.id = j.value
+WHERE r.id = j.value AND NOT EXISTS (SELECT 1 FROM purges p WHERE p.task_seq = r.task_seq)
 
 -- name: tasks_by_id
 SELECT $collect($row(tasks, t))
 FROM $each(:ids) j CROSS JOIN tasks t
-WHERE t.id = j.value
+WHERE t.id = j.value AND NOT EXISTS (SELECT 1 FROM purges p WHERE p.task_seq = t.seq)
 
 -- name: agents_by_id
 SELECT $collect($row(agents, a))
@@ -226,7 +226,7 @@ FROM agents a WHERE a.id = :id
 -- name: tasks_by_seq
 SELECT $collect($row(tasks, t))
 FROM $each(:seqs) j CROSS JOIN tasks t
-WHERE t.seq = j.value
+WHERE t.seq = j.value AND NOT EXISTS (SELECT 1 FROM purges p WHERE p.task_seq = t.seq)
 
 -- name: scan_tasks
 SELECT $collect($array(t.seq, t.id, t.name, t.state, t.created_by))
@@ -289,6 +289,7 @@ FROM (
     SELECT w.*
     FROM tasks o CROSS JOIN runs w
     WHERE o.seq < :before AND o.seq >= :floor AND w.task_seq = o.seq AND w.agent = :agent
+      AND NOT EXISTS (SELECT 1 FROM purges p WHERE p.task_seq = o.seq)
     ORDER BY o.seq DESC LIMIT :limit
 ) r
 
@@ -316,3 +317,70 @@ WHERE r.task_seq = :task_seq AND r.state = j.value AND a.id = r.agent
 SELECT r.agent FROM tasks t CROSS JOIN runs r
 WHERE t.id = :task AND r.task_seq = t.seq AND r.state = 'WAITING'
 ORDER BY r.seq LIMIT :limit
+
+-- name: purge_under_way
+-- A task that is being forgotten.
+SELECT t.seq, t.id, t.script
+FROM purges p CROSS JOIN tasks t
+WHERE t.seq = p.task_seq
+ORDER BY p.task_seq LIMIT 1
+
+-- name: next_ended_task
+-- In the order of ends; and is there a run of which something may still be learnt? The sum is
+-- there so that the index that is walked is that of the ends.
+SELECT t.ended_at, t.seq, EXISTS (
+    SELECT 1 FROM runs r WHERE r.task_seq = t.seq AND r.state = 'UNKNOWN' AND NOT r.settled
+)
+FROM tasks t
+WHERE t.ended_at IS NOT NULL AND t.ended_at < :before AND (t.ended_at, t.seq) > (:ended_at, :seq)
+  AND t.seq + 0 < (SELECT MAX(n.seq) FROM tasks n)
+ORDER BY t.ended_at, t.seq LIMIT 1
+
+-- name: insert_purge
+INSERT INTO purges (task_seq) VALUES (:seq)
+
+-- name: delete_purge
+DELETE FROM purges WHERE task_seq = :seq
+
+-- name: unbind_retries
+UPDATE tasks SET retry_of = NULL
+WHERE id IN (SELECT o.id FROM tasks o WHERE o.retry_of = :task LIMIT :limit)
+
+-- name: first_runs
+SELECT r.id FROM runs r WHERE r.task_seq = :task_seq ORDER BY r.seq LIMIT :limit
+
+-- name: chunks_of_runs
+SELECT o.run, o.attempt, o.start_at, o.bytes
+FROM $each(:runs) j CROSS JOIN outputs o
+WHERE o.run = j.value LIMIT :limit
+
+-- name: delete_chunks
+DELETE FROM outputs
+WHERE (run, attempt, start_at) IN (
+    SELECT j.value ->> 0, CAST(j.value ->> 1 AS BIGINT), CAST(j.value ->> 2 AS BIGINT)
+    FROM $each(:rows) j
+)
+
+-- name: delete_history
+DELETE FROM run_history WHERE run IN (SELECT j.value FROM $each(:runs) j)
+
+-- name: delete_runs
+DELETE FROM runs WHERE id IN (SELECT j.value FROM $each(:runs) j)
+
+-- name: orphan_key
+UPDATE idempotency_keys SET orphan = TRUE WHERE task = :task
+
+-- name: delete_orphan_keys
+DELETE FROM idempotency_keys
+WHERE (caller, key) IN (
+    SELECT k.caller, k.key FROM idempotency_keys k
+    WHERE k.orphan AND k.created_at < :before
+    ORDER BY k.created_at LIMIT :limit
+)
+
+-- name: delete_task
+DELETE FROM tasks WHERE seq = :seq
+
+-- name: delete_unused_script
+DELETE FROM scripts
+WHERE sha256 = :sha256 AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.script = :sha256)

@@ -13,6 +13,28 @@ def _not_an_address(value: str | None) -> str | None:
     return "must be host:port, such as master.example.org:9000"
 
 
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def size_bytes(text: str) -> int:
+    """The number of bytes in a text such as 10G or 500M. Raises ValueError."""
+    number, unit = text.strip(), text.strip()[-1:].upper()
+    factor = _UNITS.get(unit, 1)
+    if unit in _UNITS:
+        number = number[:-1]
+    if not (number.isascii() and number.isdecimal() and len(number) < 19):
+        raise ValueError(text)
+    return int(number) * factor
+
+
+def _not_a_size(value: str) -> str | None:
+    try:
+        size_bytes(value)
+    except ValueError:
+        return "must be a number of bytes, such as 500M or 10G; 0 is no limit"
+    return None
+
+
 @dataclass(frozen=True)
 class Settings:
     """Decides who may start what, and remembers everything."""
@@ -37,5 +59,18 @@ class Settings:
     )
     heartbeat: float = setting(
         5.0, "seconds between two heartbeats of an agent", minimum=1, maximum=60
+    )
+    keep_days: float = setting(
+        90.0,
+        "days that a task is kept after its end, with runs and output; 0 keeps all for ever",
+        minimum=0,
+        maximum=36_500,
+    )
+    keep_bytes: str = setting(
+        "0",
+        "most that the store may hold on disk, such as 500M or 10G; beyond, what ended first"
+        " is forgotten. 0 is no limit",
+        metavar="size",
+        check=_not_a_size,
     )
     log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)

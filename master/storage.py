@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from master import again, enrolment, groups, intake, ledger, output, search, views
+from master import again, enrolment, groups, intake, ledger, output, retention, search, views
 from master.changes import (
     Added,
     Appended,
@@ -266,6 +266,16 @@ class Storage:
         """
         return self._database.writing(
             lambda tx: ledger.silence(tx, listening_since, last_stall, heard_at)
+        )
+
+    # ---- what is forgotten
+
+    def purge(
+        self, keep: retention.Keep, place: retention.Place, most_rows: int
+    ) -> Verb[retention.Purged]:
+        """One step of forgetting, behind all other verbs of its commit; see master/retention.py."""
+        return self._database.writing(
+            lambda tx: retention.purge(tx, keep, place, most_rows), DIRECT, Urgency.CHORE
         )
 
     # ---- hold of hand-outs

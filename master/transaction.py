@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from master.books import Sweep, is_open, swept
+from master.engine import used_bytes
 from master.records import Agent, Run, Task
 from master.rows import (
     AgentRow,
@@ -204,6 +205,10 @@ class Tx:
     def row(self, name: str, /, **values: object) -> tuple[Any, ...] | None:
         found = self.rows(name, **values)
         return found[0] if found else None
+
+    def used_bytes(self) -> int:
+        """What the store has in use on disk."""
+        return used_bytes(self._connection)
 
     # ---- for the writer
 
