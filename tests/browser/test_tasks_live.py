@@ -226,3 +226,16 @@ def test_it_can_be_used_by_keyboard_alone(context, fleet):
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/tasks/[0-9a-z]{10,}"))
     expect(page.locator(".group pre")).to_have_text("typed\n")
+
+
+def test_it_follows_alone_where_tabs_can_share_no_worker(context, fleet, tmp_path):
+    context.add_init_script("delete window.SharedWorker")
+    page = context.new_page()
+    log_in(page, fleet)
+    page.wait_for_url("**/tasks")
+    gate = tmp_path / "gate"
+    task = fleet.api.submit(GATED.format(gate=gate), "@*", parallel=0)
+    page.goto(f"{fleet.url}/tasks/{task}")
+    expect(page.locator(".cell.running")).to_have_count(3)
+    gate.touch()
+    expect(page.locator(".cell.succeed")).to_have_count(3)
