@@ -110,11 +110,13 @@ class Fleet:
         return self._ids(sorted(names))
 
     def _names(self, operand: str) -> set[str]:
+        """Hostnames; an id may stand where one does."""
         names = _expand(operand)
-        missing = [name for name in names if name not in self.by_name]
+        ids = {name for name in names if name in self.by_id}
+        missing = [name for name in names if name not in self.by_name and name not in ids]
         if missing:
             raise _wrong(f"there is no host named {some(missing)}")
-        return self._ids(names)
+        return ids | self._ids(name for name in names if name not in ids)
 
     def _ids(self, names: Iterable[str]) -> set[str]:
         ids: set[str] = set()

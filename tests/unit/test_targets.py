@@ -35,6 +35,8 @@ def make_fleet() -> Fleet:
         ("nothing*,db1", "db1"),
         ("@env:old", "twin"),
         ("web01,web01", "web01"),
+        ("t1,web02", "twin,web02"),
+        ("@*&d1", "db1"),
     ],
 )
 def test_it_names_the_hosts(expression: str, names: str) -> None:
