@@ -138,9 +138,9 @@ def parse_query(request: web.Request, kind: type[S]) -> S:
         if name in found:
             raise Malformed(f"{name} is given twice", field=name)
         found[name] = _parsed(name, value, fields[name])
-    for field in msgspec.structs.fields(kind):
-        if field.required and field.name not in found:
-            raise Malformed(f"{field.name} is missing", field=field.name)
+    for name in required(kind):
+        if name not in found:
+            raise Malformed(f"{name} is missing", field=name)
     return kind(**found)
 
 
@@ -149,6 +149,12 @@ def parameters(kind: type[Struct]) -> dict[str, Any]:
     """The parameters by name, each with the type of its value: one that is absent has no type."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: _present(hints[name]) for name in kind.__struct_fields__}
+
+
+@functools.cache
+def required(kind: type[Struct]) -> tuple[str, ...]:
+    """The parameters that must be there."""
+    return tuple(field.name for field in msgspec.structs.fields(kind) if field.required)
 
 
 def _present(hint: Any) -> Any:
