@@ -1,6 +1,7 @@
 """The OpenAPI document: made from the routes, complete, and true."""
 
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from webserver.routes import API, ROUTES
 from wire.errors import BY_CODE
 from wire.messages import Submission
 
+API_DOC = Path(__file__).resolve().parents[2] / "docs/api.md"
 ROW = pytest.mark.parametrize("route", API, ids=lambda route: f"{route.method} {route.path}")
 
 
@@ -110,3 +112,13 @@ async def test_it_refuses_parameters_that_are_not_in_the_document(client, route)
     response = await client.request(route.method, path, params={"colour": "red"})
     assert response.status == 400
     assert (await response.json())["error"]["field"] == "colour"
+
+
+def test_the_table_of_the_documentation_has_each_route():
+    rows = re.findall(r"^\| (GET|POST|PATCH) \| (.*?) \|", API_DOC.read_text(), re.MULTILINE)
+    told = {
+        (method, path.partition("?")[0])
+        for method, cell in rows
+        for path in re.findall(r"`([^`]+)`", cell)
+    }
+    assert told | {("GET", "/api/openapi.json")} == {(route.method, route.path) for route in API}
