@@ -223,31 +223,6 @@ def query(request: web.Request, *known: str) -> dict[str, str]:
     return found
 
 
-MAX_LIMIT = 10_000
-
-
-def limit_of(given: dict[str, str]) -> int:
-    """How many items a page of a list may have: 1 to 10,000, by default 100."""
-    text = given.get("limit", "100")
-    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text, re.ASCII):
-        raise Malformed(f"limit is {_shown(text)}; it takes a whole number", field="limit")
-    if not 1 <= int(text) <= MAX_LIMIT:
-        raise InvalidValue(f"limit is {text}; it takes 1 to {MAX_LIMIT}", field="limit")
-    return int(text)
-
-
-def seconds_of(given: dict[str, str], name: str, most: float) -> float:
-    """A duration from the query string; more than `most` is taken for `most`."""
-    text = given.get(name, "0")
-    try:
-        number = float(text)
-    except ValueError:
-        raise Malformed(f"{name} is {_shown(text)}; it takes seconds", field=name) from None
-    if not math.isfinite(number) or number < 0:
-        raise InvalidValue(f"{name} is {text}; it takes 0 to {most:g} seconds", field=name)
-    return min(number, most)
-
-
 def one_of(given: dict[str, str], name: str, allowed: Sequence[str]) -> str | None:
     value = given.get(name)
     if value is not None and value not in allowed:

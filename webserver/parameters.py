@@ -19,6 +19,7 @@ from msgspec.inspect import (
     Type,
 )
 
+from webserver.body import query
 from wire.errors import InvalidValue, Malformed
 from wire.states import AgentState, RunState, TaskState
 
@@ -129,15 +130,9 @@ class EventsQuery(Struct, frozen=True):
 
 def parse_query(request: web.Request, kind: type[S]) -> S:
     """The query string as a `kind`: each name at most once, and none that would be ignored."""
-    fields = parameters(kind)
-    found: dict[str, Any] = {}
-    for name, value in request.query.items():
-        if name not in fields:
-            takes = "it takes " + ", ".join(fields) if fields else "it takes none"
-            raise Malformed(f"there is no parameter {_shown(name)} here; {takes}", field=name)
-        if name in found:
-            raise Malformed(f"{name} is given twice", field=name)
-        found[name] = _parsed(name, value, fields[name])
+    hints = parameters(kind)
+    given = query(request, *hints)
+    found = {name: _parsed(name, text, hints[name]) for name, text in given.items()}
     for name in required(kind):
         if name not in found:
             raise Malformed(f"{name} is missing", field=name)
