@@ -31,7 +31,7 @@ CLIENTS = 20  # that submit, each on one kept connection
 SUBMIT_S = 8.0
 WARM_UP_S = 1.0
 PARALLEL = 200  # runs at once of the busy task
-ROUNDS = 3  # busy tasks without streams and with, in turn
+ROUNDS = 5  # busy tasks without streams and with, in turn
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 

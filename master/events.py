@@ -3,11 +3,12 @@
 A cursor is "<start id of this master>-<n>": a reader that comes back after a
 restart of the master, or too late, is told to look afresh instead of waiting for a
 number that never comes. Records are frozen, so a view of one is made only when
-somebody reads it, and of several changes of one run or task only the newest.
+somebody reads it, and of several changes of one run or task only the newest. Of very
+many runs of one task nobody gets each: the word that they have moved is enough.
 """
 
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,8 @@ from master.records import Run, Task
 from wire.messages import Event, EventsAnswer
 
 KEPT = 50_000
-MOST_IN_ONE_ANSWER = 2_000
+MOST_IN_ONE_ANSWER = 5_000
+MOST_RUNS = 200  # of one task in one answer; beyond, looking at the grid again is cheaper
 
 Record = Run | Task
 View = Callable[[Record], dict[str, Any]]
@@ -85,11 +87,25 @@ class Ring:
 
     def _newest_of_each(self, changes: list[Change]) -> list[Event]:
         newest = {(change.kind, change.record.id): change for change in changes}
-        moved = {change.record.id for change in changes if change.moved}
-        in_order = sorted(newest.values(), key=lambda one: one.n)
-        return [self._event(one, moved=one.record.id in moved) for one in in_order]
+        crowds = _crowds(newest)
+        told = [change for change in newest.values() if _task_of(change.record) not in crowds]
+        told += [newest["task", task] for task in crowds]
+        told.sort(key=lambda change: change.n)
+        moved = {change.record.id for change in changes if change.moved}.union(crowds)
+        return [self._event(one, moved=one.record.id in moved) for one in told]
 
     def _event(self, change: Change, *, moved: bool) -> Event:
         record = change.record
-        task = record.task if isinstance(record, Run) else record.id
-        return Event(self._cursor(change.n), change.kind, task, self._view(record), moved)
+        return Event(
+            self._cursor(change.n), change.kind, _task_of(record), self._view(record), moved
+        )
+
+
+def _task_of(record: Record) -> str:
+    return record.task if isinstance(record, Run) else record.id
+
+
+def _crowds(newest: dict[tuple[str, str], Change]) -> set[str]:
+    """Tasks of which more runs changed than are told one by one; their own change says so."""
+    runs = Counter(_task_of(one.record) for one in newest.values() if one.kind != "task")
+    return {task for task, n in runs.items() if n > MOST_RUNS and ("task", task) in newest}

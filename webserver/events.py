@@ -25,6 +25,10 @@ POLL_SLACK_S = 10.0
 RETRY_S = 1.0
 MOST_STREAMS = 2_000
 MOST_PENDING = 5_000  # things with changes that were not sent yet; streams share the events
+MOST_PUT = 20_000  # changes of runs that one answer of the master may mean to all streams together
+BUSY_EVENTS = 20  # in one answer; after more, or a word of many, the next one waits for a while
+PAUSE_S = 0.2
+PAUSE_A_STREAM_S = 0.001  # with many streams longer: a thousand writes a second are enough
 MOST_RUNS = 200  # of one task in one batch; beyond, looking at the grid again is cheaper
 
 TASK, RUN = "task", "run"
@@ -80,6 +84,11 @@ class Stream:
         if len(self._pending) > self._most:
             self.end()
             self._cut()
+        self._filled.set()
+
+    def crowd(self, task: str) -> None:
+        """Many runs of the task have changed, which are not put one by one."""
+        self._gather(task)
         self._filled.set()
 
     def miss(self, position: str) -> None:
@@ -205,6 +214,9 @@ class Hub:
             await asyncio.sleep(RETRY_S)
         else:
             self._deliver(answer)
+            if len(answer.events) > BUSY_EVENTS or any(event.moved for event in answer.events):
+                # Much of what happens meanwhile is one newest state then.
+                await asyncio.sleep(max(PAUSE_S, PAUSE_A_STREAM_S * len(self._streams)))
 
     def _deliver(self, answer: EventsAnswer) -> None:
         self._position = answer.next
@@ -214,9 +226,24 @@ class Hub:
         by_task: dict[str | None, list[Stream]] = {}
         for stream in self._streams:
             by_task.setdefault(stream.task, []).append(stream)
+        listeners = {
+            event.task: by_task.get(event.task, []) + by_task.get(None, [])
+            for event in answer.events
+        }
+        crowds = self._crowds(answer.events, listeners)
         for event in answer.events:
-            for stream in by_task.get(event.task, []) + by_task.get(None, []):
-                stream.put(event)
+            if event.kind == TASK or event.task not in crowds:
+                for stream in listeners[event.task]:
+                    stream.put(event)
+
+    def _crowds(self, events: list[Event], listeners: dict[str, list[Stream]]) -> set[str]:
+        """Tasks of which more runs changed than so many listeners can be told one by one."""
+        runs = Counter(event.task for event in events if event.kind != TASK)
+        crowds = {task for task, n in runs.items() if n * len(listeners[task]) > MOST_PUT}
+        for task in crowds:
+            for stream in listeners[task]:
+                stream.crowd(task)
+        return crowds
 
 
 HUB: web.AppKey[Hub] = web.AppKey("hub")

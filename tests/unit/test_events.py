@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from master.events import Ring
+from master.events import MOST_RUNS, Ring
+from tests.factories import make_run
 from tests.unit.test_mailbox import make_task
 
 
@@ -60,3 +61,29 @@ def test_it_says_that_many_runs_moved_even_when_a_newer_change_of_the_task_follo
     ring.publish("task", make_task(id="t1"))
     ring.publish("task", make_task(id="t2"))
     assert [event.moved for event in ring.since(start).events] == [True, False]
+
+
+def test_it_tells_of_very_many_runs_of_a_task_only_that_they_moved() -> None:
+    ring = Ring(lambda record: {"id": record.id}, kept=10 * MOST_RUNS)
+    start = ring.since(None).next
+    for n in range(MOST_RUNS + 1):
+        ring.publish("run", make_run(id=f"r{n}", task="t1"))
+        ring.publish("task", make_task(id="t1", waiting=n))
+    ring.publish("run", make_run(id="few", task="t2"))
+    told = ring.since(start)
+    assert [(event.kind, event.data["id"], event.moved) for event in told.events] == [
+        ("task", "t1", True),
+        ("run", "few", False),
+    ]
+    assert not ring.since(told.next).events
+
+
+def test_it_tells_of_each_run_while_they_are_not_too_many_or_their_task_says_nothing() -> None:
+    ring = Ring(lambda record: {"id": record.id}, kept=10 * MOST_RUNS)
+    start = ring.since(None).next
+    for n in range(MOST_RUNS):
+        ring.publish("run", make_run(id=f"r{n}", task="t1"))
+    ring.publish("task", make_task(id="t1"))
+    for n in range(MOST_RUNS + 1):
+        ring.publish("run", make_run(id=f"s{n}", task="t2"))
+    assert len(ring.since(start).events) == 2 * MOST_RUNS + 2

@@ -238,6 +238,28 @@ async def test_it_tells_a_client_that_many_runs_moved(client, ring):
         assert (await next_event(response))[:2] == ("task", "m-1")
 
 
+async def test_it_spares_many_clients_the_single_runs_of_a_crowd(client, ring, monkeypatch):
+    """One client is told of three runs; the same to two is more than is put at once."""
+    monkeypatch.setattr("webserver.events.MOST_PUT", 5)
+
+    def three_runs_and_their_task():
+        place = len(ring.events)
+        for n in range(3):
+            ring.events.append(Event(f"m-{place + n + 1}", "run", TASK, {"id": f"r{n}"}))
+        ring.publish("task", TASK, id=TASK)
+
+    async with client.get(URL) as alone:
+        await next_event(alone)
+        three_runs_and_their_task()
+        assert [(await next_event(alone))[0] for _ in range(4)] == ["run", "run", "run", "task"]
+        async with client.get(URL) as other:
+            await next_event(other)
+            three_runs_and_their_task()
+            for response in (alone, other):
+                assert await next_event(response) == ("moved", None, {"task": TASK})
+                assert (await next_event(response))[0] == "task"
+
+
 async def test_it_streams_all_tasks_to_who_asks_for_all(client, ring):
     async with client.get(ALL) as response:
         assert await next_event(response) == ("reset", "m-0", {})
