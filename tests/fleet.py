@@ -38,6 +38,7 @@ class Program:
         self.log_path = state_dir.with_name(f"{name}.log")
         self.arguments = [str(ROOT / script), "--state-dir", str(state_dir), *arguments]
         self.environ = dict(environ or {})
+        self.prefix: list[str] = []  # a command that becomes the program, as `nice` does
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environ: str) -> None:
@@ -46,7 +47,7 @@ class Program:
         (self.state_dir / "port").unlink(missing_ok=True)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *self.arguments],
+                [*self.prefix, sys.executable, *self.arguments],
                 env=_clean_environ() | self.environ | environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
