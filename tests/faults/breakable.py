@@ -62,6 +62,10 @@ class BreakableFleet(Fleet):
         if cabled:
             self.master.arguments += ["--bind", "0.0.0.0"]
 
+    def __enter__(self) -> "BreakableFleet":
+        super().__enter__()
+        return self
+
     # ---- making
 
     def _program(self, name: str, script: str, arguments: Sequence[str]) -> Program:

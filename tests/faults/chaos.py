@@ -9,10 +9,11 @@ import http.client
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from tests.support import until
 
 CLIENTS = 16
 RECOVER_S = 90.0  # beyond, it did not recover
-CALM_S = 180.0  # in which all that is open must end once nothing is broken any more
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Plan:
     long_faults_s: float = 60.0
     restore: bool = True
     steps: bool = True
-    launcher: dict[str, str] = field(default_factory=dict)
+    patience_s: float = 180.0  # in which all must end once nothing is broken any more
 
 
 def run_chaos(plan: Plan, root: Path, say: Callable[[str], None] = lambda _: None) -> Outcome:
@@ -84,7 +84,6 @@ def run_chaos(plan: Plan, root: Path, say: Callable[[str], None] = lambda _: Non
         cabled=[names[0], names[1], names[-1]] if as_root else [],
         small=["master", names[2]] if as_root else [],
         stepped=[names[3]] if steps else [],
-        launcher=plan.launcher,
     )
     with fleet, Scene(fleet) as scene:
         return Chaos(plan, scene, names, say).run()
@@ -120,7 +119,7 @@ class Chaos:
                 slowly.result()
             finally:
                 self._load_over.set()
-                self._give_up_at = time.monotonic() + CALM_S
+                self._give_up_at = time.monotonic() + self._plan.patience_s
             self._say("all is healed; what is open must end now")
             until(self._fleet.is_up, 60, "a fleet that is whole again")
             for client in clients:
@@ -158,7 +157,9 @@ class Chaos:
             faults = dice.several(hosts)
             parts = [part for part, _ in faults]
             self._say(f"{time.monotonic() - started:6.1f} s  {', '.join(parts)}")
+            before = Counter(self._injector.counts)
             hold(faults, rng.choice([0, 0, 0.1, 0.3, 1, 2]))
+            self._say(f"          {', '.join(self._injector.counts - before)}")
             at_host = next((part for part in parts if part in self._names), rng.choice(hosts))
             self._recover(parts, at_host)
 
@@ -200,7 +201,9 @@ class Chaos:
                 self._answer_s.append(time.monotonic() - healed_at)
             probe = Wish(Play(lines=1), [host], priority=1000)
             if client.carry_out(probe, lambda: healed_at + RECOVER_S):
-                self._recover_s.setdefault(kind, []).append(time.monotonic() - healed_at)
+                taken_s = time.monotonic() - healed_at
+                self._recover_s.setdefault(kind, []).append(taken_s)
+                self._say(f"          {host} ran something new after {taken_s:.2f} s")
             else:
                 what = f"ran nothing new within {RECOVER_S:g} s of the end of {', '.join(parts)}"
                 self._lost.append(Violation("work_flows_again", host, what))
