@@ -22,9 +22,10 @@ DIALECT = {
 }
 BUSY_TIMEOUT_MS = 2000
 CACHE_KIB = 16 << 10
-# A checkpoint stops the writer for some milliseconds, so it comes once in 16 MiB of log, not four
-# times as often, which is the default; a log that one burst made long is cut back afterwards.
-CHECKPOINT_PAGES = 4000
+# A checkpoint stops who makes it for 20 ms or more, so a thread of its own does (see
+# master/database.py), and the writer only when that has left so much; there is little to be done
+# then but the end. A log that one burst made long is cut back afterwards.
+CHECKPOINT_PAGES = 16_000
 LOG_LIMIT_BYTES = 64 << 20
 
 
@@ -76,6 +77,11 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Bring what is in the log into the file, without stopping anybody who writes or reads."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
