@@ -3,7 +3,6 @@
 One native thread writes. It takes all verbs that were queued meanwhile, runs them in
 one transaction, results before claims, commits, and only then hands their results to
 the hub. Reader threads have connections of their own and see committed state only.
-One more thread carries what was committed from SQLite's log into its file.
 
 Under gevent's patches threading.Thread is a greenlet, and a commit in it would stop
 the hub: threads and queues here are the native ones.
@@ -15,8 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from heapq import heappop, heappush
-from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +21,7 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.monkey import get_original
 
-from master.engine import Trouble, checkpoint, connect, migrate, refusal_of, trouble_of
+from master.engine import Trouble, connect, migrate, refusal_of, trouble_of
 from master.reader import Reader
 from master.rows import load_queries
 from master.transaction import Needs, Stale, Tx
@@ -35,12 +32,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Done = Callable[[T | BaseException], None]
 
-MAX_BATCH = 200  # verbs in one transaction: some 10 ms, for which whatever comes has to wait
+MAX_BATCH = 1000  # verbs in one transaction
 MAX_QUEUED = 50_000  # verbs waiting; beyond, Busy
 PATIENCE_S = 45.0  # a verb may wait so long for a store that is locked or broken
 PAUSE_S = 0.05  # between two attempts at a broken store
 STALE_ATTEMPTS = 5
-CHECKPOINT_S = 1.0  # between two checkpoints of a store that is written to
 
 _start_thread = get_original("_thread", "start_new_thread")
 _Queue = get_original("queue", "SimpleQueue")
@@ -56,11 +52,6 @@ class Urgency(IntEnum):
     CHANGE = 1
     CLAIM = 2
     CHORE = 3
-
-
-# How long a verb lets later ones of a greater urgency go first, when more is queued than one
-# transaction takes. Bounded, so that a flood of results holds up no claim for good.
-YIELDS_S = {Urgency.RESULT: 0.0, Urgency.CHANGE: 0.0, Urgency.CLAIM: 0.5, Urgency.CHORE: 2.0}
 
 
 class Verb(Generic[T]):
@@ -94,22 +85,14 @@ class Verb(Generic[T]):
 class _Item:
     """A queued verb on its way through a thread and back."""
 
-    __slots__ = ("done", "due_at", "needs", "op", "queued_at", "result", "urgency")
+    __slots__ = ("done", "needs", "op", "queued_at", "result", "urgency")
 
-    def __init__(
-        self,
-        op: Callable[[Any], Any],
-        done: Done[Any],
-        needs: Needs,
-        urgency: Urgency,
-        in_haste: bool = False,
-    ):
+    def __init__(self, op: Callable[[Any], Any], done: Done[Any], needs: Needs, urgency: Urgency):
         self.op = op
         self.done = done
         self.needs = needs
         self.urgency = urgency
         self.queued_at = time.monotonic()
-        self.due_at = self.queued_at + (0.0 if in_haste else YIELDS_S[urgency])
         self.result: Any = None
 
 
@@ -131,11 +114,9 @@ class Database:
         self._hand_back = _HandBack()
         self._writes: Any = _Queue()
         self._reads: Any = _Queue()
-        self._checkpoints: Any = _Queue()
-        self._threads = 2 + readers
+        self._threads = 1 + readers
         self._writer = _Writer(path, connection, self.queries, clock)
         _start_thread(self._write_forever, ())
-        _start_thread(self._checkpoint_forever, ())
         for _ in range(readers):
             _start_thread(self._read_forever, ())
 
@@ -144,15 +125,9 @@ class Database:
         op: Callable[[Tx], T],
         needs: Needs = Needs(),  # noqa: B008 (frozen)
         urgency: Urgency = Urgency.CHANGE,
-        *,
-        in_haste: bool = False,
     ) -> Verb[T]:
-        """`op` may be run again, after its first changes were rolled back: it must only use Tx.
-
-        `in_haste`: it yields to nobody while it is queued; its place within the transaction is
-        that of its urgency all the same.
-        """
-        return Verb(lambda done: self._put(self._writes, _Item(op, done, needs, urgency, in_haste)))
+        """`op` may be run again, after its first changes were rolled back: it must only use Tx."""
+        return Verb(lambda done: self._put(self._writes, _Item(op, done, needs, urgency)))
 
     def reading(self, op: Callable[[Reader], T]) -> Verb[T]:
         return Verb(lambda done: self._put(self._reads, _Item(op, done, Needs(), Urgency.CHANGE)))
@@ -174,9 +149,8 @@ class Database:
             if not self._threads:
                 ended.set(None)
 
-        for _ in range(self._threads - 2):
+        for _ in range(self._threads - 1):
             self._reads.put(stopped)
-        self._checkpoints.put(stopped)
         self._writes.put(stopped)
         ended.get()
         self._hand_back.close()
@@ -203,27 +177,15 @@ class Database:
     # ---- in the threads
 
     def _write_forever(self) -> None:
-        backlog = _Backlog(self._writes)
-        checkpoint_at = 0.0
         while True:
-            batch, last = backlog.take()
+            batch, last = _take(self._writes)
             if batch:
                 self._writer.commit(batch)
                 self._hand_back.send(self._deliver, batch)
-                if time.monotonic() >= checkpoint_at and self._checkpoints.empty():
-                    self._checkpoints.put(None)
-                    checkpoint_at = time.monotonic() + CHECKPOINT_S
             if last is not None:
                 self._writer.close()
                 self._hand_back.send(last, None)
                 return
-
-    def _checkpoint_forever(self) -> None:
-        checkpointer = _Checkpointer(self._path)
-        while (stopped := self._checkpoints.get()) is None:
-            checkpointer.attempt()
-        checkpointer.close()
-        self._hand_back.send(stopped, None)
 
     def _read_forever(self) -> None:
         reader = Reader(self._path, self.queries, self._clock)
@@ -237,34 +199,20 @@ class Database:
             self._hand_back.send(self._deliver, [item])
 
 
-class _Backlog:
-    """What the writer has before it, the most urgent first."""
-
-    def __init__(self, queue: Any):
-        self._queue = queue
-        self._heap: list[tuple[float, int, _Item]] = []
-        self._arrivals = count()
-        self._last: Callable[[object], None] | None = None
-
-    def take(self) -> tuple[list[_Item], Callable[[object], None] | None]:
-        """Up to MAX_BATCH verbs, at least one; or none and what says that there will be no more."""
-        if not self._heap and self._last is None:
-            self._add(self._queue.get())
-        while self._last is None:
-            try:
-                self._add(self._queue.get_nowait())
-            except _Empty:
-                break
-        if not self._heap:
-            return [], self._last
-        size = min(MAX_BATCH, len(self._heap))
-        return [heappop(self._heap)[2] for _ in range(size)], None
-
-    def _add(self, item: Any) -> None:
-        if isinstance(item, _Item):
-            heappush(self._heap, (item.due_at, next(self._arrivals), item))
-        else:
-            self._last = item
+def _take(queue: Any) -> tuple[list[_Item], Callable[[object], None] | None]:
+    """All that is queued now, at least one; and what says that there will be no more."""
+    batch: list[_Item] = []
+    item = queue.get()
+    while True:
+        if not isinstance(item, _Item):
+            return batch, item
+        batch.append(item)
+        if len(batch) >= MAX_BATCH:
+            return batch, None
+        try:
+            item = queue.get_nowait()
+        except _Empty:
+            return batch, None
 
 
 class _HandBack:
@@ -287,27 +235,6 @@ class _HandBack:
         while self._calls:
             call, argument = self._calls.popleft()
             call(argument)
-
-
-class _Checkpointer:
-    """Belongs to one thread. What it leaves in the log is as durable there, so it may fail."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def attempt(self) -> None:
-        try:
-            if self._connection is None:
-                self._connection = connect(self._path)
-            checkpoint(self._connection)
-        except (sqlite3.Error, OSError):
-            self.close()  # the writer meets the same trouble, and says so
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 class _Writer:

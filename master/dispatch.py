@@ -26,7 +26,6 @@ from wire.states import AgentState, RunState, Standing
 log = getLogger(__name__)
 
 POLL_S = 30.0  # how long a poll parks
-FEW = 20  # looks that go before those of large tasks: a small task is waited for by a person
 WAITING_AT_ONCE = 10_000  # agents of one task that a window loads at a time
 
 
@@ -65,7 +64,7 @@ class Dispatcher:
             known == (poll.instance, poll.hw) and not poll.held and not self._windows.is_out(agent)
         )
 
-    def look(self, agent: str, *, in_haste: bool = False) -> bool:
+    def look(self, agent: str) -> bool:
         """Look for work on behalf of the agent's parked poll; False if none is parked.
 
         An agent that misses its heartbeats would take a place and not hear of it. Its poll is
@@ -82,8 +81,7 @@ class Dispatcher:
             parked.again = True
         else:
             parked.looking = True
-            verb = self._storage.poll(agent, parked.poll, in_haste=in_haste)
-            verb.then(partial(self._looked, parked))
+            self._storage.poll(agent, parked.poll).then(partial(self._looked, parked))
         return True
 
     def _looked(self, parked: Parked, outcome: PollAnswer | BaseException) -> None:
@@ -187,9 +185,8 @@ class Dispatcher:
             outcome.set(stored)
 
         self._storage.add_task(new).then(done)
-        first = waiting[: new.parallel or None]
-        for agent in first:
-            self.look(agent, in_haste=len(first) <= FEW)
+        for agent in waiting[: new.parallel or None]:
+            self.look(agent)
         added: Added = outcome.get()
         return added
 

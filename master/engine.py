@@ -22,10 +22,9 @@ DIALECT = {
 }
 BUSY_TIMEOUT_MS = 2000
 CACHE_KIB = 16 << 10
-# A checkpoint stops who makes it for 20 ms or more, so a thread of its own does (see
-# master/database.py), and the writer only when that has left so much; there is little to be done
-# then but the end. A log that one burst made long is cut back afterwards.
-CHECKPOINT_PAGES = 16_000
+# A checkpoint stops the writer for some milliseconds, so it comes once in 16 MiB of log, not four
+# times as often, which is the default; a log that one burst made long is cut back afterwards.
+CHECKPOINT_PAGES = 4000
 LOG_LIMIT_BYTES = 64 << 20
 
 
@@ -47,7 +46,7 @@ class Trouble(Enum):
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that any one thread at a time may use; transactions are begun by hand."""
     if not read_only:
-        _make_private(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
         uri=True,
@@ -61,19 +60,6 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _make_private(path: Path) -> None:
-    """Make the file if there is none. One that is there must not even be opened:
-
-    to close any descriptor of it would take away the locks (POSIX's, one set a process) of all
-    our connections. Another process that lets the store go would then think itself the last,
-    and delete the log to which we go on writing.
-    """
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass
 
 
 def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
@@ -90,11 +76,6 @@ def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
     connection.execute("PRAGMA secure_delete = FAST")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}")
-
-
-def checkpoint(connection: sqlite3.Connection) -> None:
-    """Bring what is in the log into the file, without stopping anybody who writes or reads."""
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

@@ -210,11 +210,8 @@ class Storage:
 
     # ---- what agents say; each is taken for its own runs only
 
-    def poll(self, agent: str, poll: Poll, *, in_haste: bool = False) -> Verb[PollAnswer]:
-        """Compare what the agent holds with what it was handed, then claim for its free places.
-
-        `in_haste`: somebody waits for just this; it goes before the claims that are queued.
-        """
+    def poll(self, agent: str, poll: Poll) -> Verb[PollAnswer]:
+        """Compare what the agent holds with what it was handed, then claim for its free places."""
         needs = Needs(
             agents=(agent,),
             runs=tuple(held.run for held in poll.held),
@@ -222,10 +219,7 @@ class Storage:
             claimable_by=(agent,) if poll.free > 0 else (),
         )
         return self._database.writing(
-            lambda tx: ledger.poll(tx, agent, poll, self._specs),
-            needs,
-            Urgency.CLAIM,
-            in_haste=in_haste,
+            lambda tx: ledger.poll(tx, agent, poll, self._specs), needs, Urgency.CLAIM
         )
 
     def finish(self, agent: str, result: Result) -> Verb[Finished]:

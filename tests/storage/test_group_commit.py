@@ -2,7 +2,6 @@
 
 import contextlib
 import sqlite3
-from queue import SimpleQueue
 from typing import Any
 
 import gevent
@@ -242,30 +241,3 @@ def test_it_refuses_a_store_of_a_newer_version(tmp_path):
     connection.close()
     with pytest.raises(StoreTooNew, match="999"):
         Storage(path)
-
-
-def make_item(urgency, in_haste=False):
-    return database_module._Item(lambda tx: None, print, Needs(), urgency, in_haste)
-
-
-def test_what_is_urgent_goes_first_when_much_is_queued_and_nothing_waits_for_ever():
-    queue: SimpleQueue[Any] = SimpleQueue()
-    backlog = database_module._Backlog(queue)
-    claims = [make_item(Urgency.CLAIM) for _ in range(database_module.MAX_BATCH)]
-    result = make_item(Urgency.RESULT)
-    hasty = make_item(Urgency.CLAIM, in_haste=True)
-    for item in (*claims, hasty, result):
-        queue.put(item)
-    queue.put(print)
-
-    # Given more than one transaction takes, the result and who is in haste go first
-    assert backlog.take()[0][:2] == [result, hasty]
-    # Then come the claims, and the word to stop is last
-    assert backlog.take() == (claims[-2:], None)
-    assert backlog.take() == ([], print)
-
-    # And a claim that has waited long enough goes before a result that has just come
-    claims[0].due_at = result.due_at - 1
-    queue.put(result)
-    queue.put(claims[0])
-    assert database_module._Backlog(queue).take()[0] == [claims[0], result]
