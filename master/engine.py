@@ -46,7 +46,7 @@ class Trouble(Enum):
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection that any one thread at a time may use; transactions are begun by hand."""
     if not read_only:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _make_private(path)
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
         uri=True,
@@ -60,6 +60,19 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if there is none. One that is there must not even be opened:
+
+    to close any descriptor of it would take away the locks (POSIX's, one set a process) of all
+    our connections. Another process that lets the store go would then think itself the last,
+    and delete the log to which we go on writing.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
 
 
 def _configure(connection: sqlite3.Connection, *, read_only: bool) -> None:
