@@ -15,13 +15,16 @@ _EVENTS = int(zmq.EVENTS)  # plain numbers: zmq's enums are slow
 _READABLE = int(zmq.POLLIN)
 _WRITABLE = int(zmq.POLLOUT)
 _AT_ONCE = int(zmq.DONTWAIT)
+_MORE_FOLLOWS = int(zmq.SNDMORE)
+_MORE_TO_COME = int(zmq.RCVMORE)
 
 
 class LightSocket(zerorpc.gevent_zmq.Socket):  # type: ignore[misc]  # zerorpc has no types
     """zerorpc's socket, asleep until something happens.
 
     The descriptor of a ZeroMQ socket tells of changes once, and any operation may swallow
-    that. So the state is read after each operation, and again right before each wait.
+    that. So the state is read after each message, and again right before each wait; never in
+    the middle of one, when libzmq would take away a connection that has just ended.
     """
 
     def _on_state_changed(self, event: object = None, _evtype: object = None) -> None:
@@ -32,23 +35,26 @@ class LightSocket(zerorpc.gevent_zmq.Socket):  # type: ignore[misc]  # zerorpc h
             self._readable.set()
 
     def send(self, data: Any, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
-        return self._when(self._writable, zmq.Socket.send, data, int(flags), copy, track)
+        done = self._when(self._writable, zmq.Socket.send, data, int(flags), copy, track)
+        if not int(flags) & _MORE_FOLLOWS:
+            self._on_state_changed()
+        return done
 
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
-        return self._when(self._readable, zmq.Socket.recv, int(flags), copy, track)
+        done = self._when(self._readable, zmq.Socket.recv, int(flags), copy, track)
+        if not self.getsockopt(_MORE_TO_COME):
+            self._on_state_changed()
+        return done
 
     def _when(self, ready: Any, operation: Any, *arguments: Any) -> Any:
         """Do it as soon as it can be done; the flags are the third argument from the end."""
         *data, flags, copy, track = arguments
         while True:
             try:
-                done = operation(self, *data, flags | _AT_ONCE, copy, track)
+                return operation(self, *data, flags | _AT_ONCE, copy, track)
             except zmq.Again:
                 if flags & _AT_ONCE:
                     raise
-            else:
-                self._on_state_changed()
-                return done
             ready.clear()
             self._on_state_changed()
             ready.wait()
