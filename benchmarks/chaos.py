@@ -43,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _print_faults(outcome: Outcome) -> None:
     for what, number in sorted(outcome.counts.items()):
         print(f"{number:5}  {what}")
+    for what, number in sorted(outcome.ended.items()):
+        print(f"{number:5}  {what} ended by itself, and was started again")
+    for status, number in sorted(outcome.refused.items()):
+        print(f"{number:5}  requests were answered {status}")
     if not may_be_laid():
         print("       no faults of network and disk: they take root")
     if FAKETIME is None:

@@ -25,10 +25,11 @@ from tests.faults.history import Harm, History, Play, uptime
 from tests.faults.injector import Dice, hold
 from tests.faults.load import Wish, draw
 from tests.faults.scene import Scene
-from tests.fleet import Api
+from tests.fleet import Api, Program
 from tests.support import until
 
 CLIENTS = 16
+KEEP_S = 0.5
 RECOVER_S = 90.0  # beyond, it did not recover
 
 
@@ -42,6 +43,7 @@ class Outcome:
     recover_s: dict[str, list[float]]  # by what was hit: master, web, agent, several
     answer_s: list[float]  # until the API answered again, after a fault of the master
     refused: dict[int, int]
+    ended: dict[str, int]  # programs that ended by themselves, by exit code
     seconds: float
 
     @property
@@ -108,22 +110,31 @@ class Chaos:
         self._recover_s: dict[str, list[float]] = {}
         self._answer_s: list[float] = []
         self._lost: list[Violation] = []
+        self._ended: Counter[str] = Counter()
+        self._all_over = threading.Event()
 
     def run(self) -> Outcome:
         started = time.monotonic()
-        with ThreadPoolExecutor(CLIENTS + 1) as threads:
+        with ThreadPoolExecutor(CLIENTS + 2) as threads:
+            keeping = threads.submit(self._keep)
             clients = [threads.submit(self._use) for _ in range(CLIENTS)]
             try:
                 slowly = threads.submit(self._break_for_long, started)
                 self._break(started)
                 slowly.result()
+                self._give_up_at = time.monotonic() + self._plan.patience_s
+                self._say("all is healed; what is open must end now")
+            except BaseException:
+                self._give_up_at = 0.0
+                raise
             finally:
                 self._load_over.set()
-                self._give_up_at = time.monotonic() + self._plan.patience_s
-            self._say("all is healed; what is open must end now")
-            until(self._fleet.is_up, 60, "a fleet that is whole again")
-            for client in clients:
-                client.result()
+                try:
+                    for client in clients:
+                        client.result()
+                finally:
+                    self._all_over.set()
+            keeping.result()
         history = self._scene.collect(self._give_up_at)
         return Outcome(
             history=history,
@@ -132,6 +143,7 @@ class Chaos:
             recover_s=self._recover_s,
             answer_s=self._answer_s,
             refused=self._scene.ledger.refused,
+            ended=dict(self._ended),
             seconds=time.monotonic() - started,
         )
 
@@ -144,6 +156,29 @@ class Chaos:
                 with self._drawing:
                     wish = draw(self._wishes, self._names)
                 client.carry_out(wish, lambda: self._give_up_at)
+
+    def _keep(self) -> None:
+        """Start again what has ended by itself, as systemd does on a real host."""
+        while not self._all_over.wait(KEEP_S):
+            for program in self._fleet.programs:
+                busy = self._injector.busy[program.name]
+                if busy.acquire(blocking=False):
+                    try:
+                        if not program.running:
+                            self._note_end(program)
+                            program.start()
+                    finally:
+                        busy.release()
+
+    def _note_end(self, program: Program) -> None:
+        """Why does it end? An agent may, once its journal cannot be written; nobody may crash."""
+        assert program.process is not None
+        code = program.process.returncode
+        last = program.log.rstrip().rpartition("\n")[2]
+        self._ended[f"{program.name} with {code}"] += 1
+        if code < 0:
+            what = f"died of signal {-code} by itself: {last}"
+            self._lost.append(Violation("programs_do_not_crash", program.name, what))
 
     # ---- the faults
 

@@ -11,8 +11,9 @@ import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -48,6 +49,8 @@ class Injector:
         self._ids = ids
         self.harms: list[Harm] = []
         self.counts: Counter[str] = Counter()
+        # Held while a program is down on purpose; else somebody may start what has ended.
+        self.busy: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     # ---- whole programs
 
@@ -55,11 +58,12 @@ class Injector:
     def killed(self, program: Program, number: int = signal.SIGKILL) -> Iterator[None]:
         """kill -9, or a SIGTERM, and no program until the end."""
         self._count(f"{_kind(program)} {signal.Signals(number).name}")
-        _end(program, number)
-        try:
-            yield
-        finally:
-            program.start()
+        with self.busy[program.name]:
+            _end(program, number)
+            try:
+                yield
+            finally:
+                program.start()
 
     @contextlib.contextmanager
     def stopped(self, program: Program) -> Iterator[None]:
@@ -74,16 +78,17 @@ class Injector:
     def dying_at(self, program: Program, place: str, hit: int) -> Iterator[None]:
         """Started anew so that it dies at a named place, at the Nth time that it comes there."""
         self._count(f"{_kind(program)} dies at {place}")
-        _end(program)
-        program.start(MSCHEDULE_FAILPOINTS=f"{place}=kill:{hit}")
-        deadline = time.monotonic() + FIRES_WITHIN_S
-        try:
-            yield
-        finally:
-            while program.running and time.monotonic() < deadline:
-                time.sleep(0.01)
+        with self.busy[program.name]:
             _end(program)
-            program.start()
+            program.start(MSCHEDULE_FAILPOINTS=f"{place}=kill:{hit}")
+            deadline = time.monotonic() + FIRES_WITHIN_S
+            try:
+                yield
+            finally:
+                while program.running and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                _end(program)
+                program.start()
 
     @contextlib.contextmanager
     def supervisors_dying_at(self, name: str, place: str) -> Iterator[None]:
@@ -92,26 +97,28 @@ class Injector:
         self._count(f"{kind} dies at {place}")
         agent = self._fleet.agents[name]
         since = uptime()
-        _end(agent)
-        agent.start(MSCHEDULE_FAILPOINTS=f"{place}=kill")
-        try:
-            yield
-        finally:
+        with self.busy[name]:
             _end(agent)
-            agent.start()
-            self._harm(kind, name, since, uptime() + AFTERMATH_S)
+            agent.start(MSCHEDULE_FAILPOINTS=f"{place}=kill")
+            try:
+                yield
+            finally:
+                _end(agent)
+                agent.start()
+                self._harm(kind, name, since, uptime() + AFTERMATH_S)
 
     @contextlib.contextmanager
     def rebooted(self, name: str) -> Iterator[None]:
         """Everything on the host ends, and it comes back with another boot id."""
         self._count("host reboots")
         since = uptime()
-        self._fleet.reboot(name)
-        self._harm("reboot", name, since, uptime())
-        try:
-            yield
-        finally:
-            self._fleet.agents[name].start()
+        with self.busy[name]:
+            self._fleet.reboot(name)
+            self._harm("reboot", name, since, uptime())
+            try:
+                yield
+            finally:
+                self._fleet.agents[name].start()
 
     # ---- parts of a host
 
@@ -188,24 +195,26 @@ class Injector:
     def back_up(self, folder: Path) -> float:
         """Copy the store while no master runs; when that was."""
         master = self._fleet.master
-        master.terminate()
-        since = uptime()
-        folder.mkdir()
-        for file in master.state_dir.glob("store.sqlite*"):
-            shutil.copy2(file, folder)
-        master.start()
+        with self.busy[master.name]:
+            _end(master, signal.SIGTERM)
+            since = uptime()
+            folder.mkdir()
+            for file in master.state_dir.glob("store.sqlite*"):
+                shutil.copy2(file, folder)
+            master.start()
         return since
 
     def put_back(self, folder: Path) -> None:
         """The copy takes the store's place. Hand-outs go on when somebody releases them."""
         self._count("older store put back")
         master = self._fleet.master
-        _end(master)
-        for file in master.state_dir.glob("store.sqlite*"):
-            file.unlink()
-        for file in folder.iterdir():
-            shutil.copy2(file, master.state_dir)
-        master.start()
+        with self.busy[master.name]:
+            _end(master)
+            for file in master.state_dir.glob("store.sqlite*"):
+                file.unlink()
+            for file in folder.iterdir():
+                shutil.copy2(file, master.state_dir)
+            master.start()
 
     # ---- accounts
 

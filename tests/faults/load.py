@@ -146,11 +146,15 @@ class Client:
                 return True
         return False
 
+    def cancel(self, task: str) -> None:
+        """Repeat it until it is confirmed."""
+        self._amend(task, cancel_sent_at=uptime())
+        self._insist("POST", f"/api/v1/tasks/{task}/cancel")
+        self._amend(task, cancelled_at=uptime())
+
     def _cancel_later(self, order: Order, after_s: float) -> None:
         time.sleep(after_s)
-        self._amend(order.task, cancel_sent_at=uptime())
-        self._insist("POST", f"/api/v1/tasks/{order.task}/cancel")
-        self._amend(order.task, cancelled_at=uptime())
+        self.cancel(order.task)
 
     def _amend(self, task: str, **changes: float) -> None:
         with self._ledger.lock:
