@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import gevent
 from gevent.event import Event
-from gevent.lock import BoundedSemaphore
+from gevent.lock import BoundedSemaphore, Semaphore
 from msgspec import Struct
 
 from agent.courier import Backoff
@@ -41,6 +41,7 @@ MAX_SENDS = 8  # outputs and results under way at once
 REFUSED_MAX_S = 30.0  # between attempts of an agent that the master does not want
 SHORT_RUN_S = 0.01  # held back after a grant, so that a short run costs one poll and not two
 SAME_POLL_MAX_S = 1.0  # before a poll that says what the last one said, answered at once
+LOOK_FOR_ROOM_S = 2.0  # while the disk is full, lest work waits for the end of the poll
 SAME_AGAIN_S = 600.0  # before a trouble that has not changed is logged again
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class ConnectionManager:
         self._poll_due = Event()
         self._answered = False  # the newest poll is, and what it said is done
         self._newest = 0
-        self._polls = BoundedSemaphore(MAX_POLLS)
+        self._polls = Semaphore(MAX_POLLS)  # of this session; a new one has turns of its own
         self._sends = BoundedSemaphore(MAX_SENDS)
         self._answer_lock = BoundedSemaphore(1)
         self._greenlets: list[gevent.Greenlet] = []
@@ -138,6 +139,10 @@ class ConnectionManager:
             self._session = None
             self._has_session.clear()
             self._session_lost.set()
+            # On a connection that went dead without a word its polls stay for as long as a poll
+            # may park. Nobody waits for them any more.
+            turns, self._polls = self._polls, Semaphore(MAX_POLLS)
+            turns.release()
             self._poll_due.set()
 
     def _keep_session(self) -> None:
@@ -196,12 +201,15 @@ class ConnectionManager:
         idle = Backoff(0.02, SAME_POLL_MAX_S)
         while True:
             session = self._wait_for_session()
-            self._polls.acquire()
+            turns = self._polls
+            turns.acquire()
+            if self._session != session:
+                continue
             snapshot, sent_at = self._runs.snapshot(), time.monotonic()
             self._poll_due.clear()
             self._answered = False
             self._newest += 1
-            gevent.spawn(self._poll, self._newest, session, snapshot)
+            gevent.spawn(self._poll, self._newest, session, snapshot, turns)
             self._wait_for_change(session, snapshot)
             if self._session != session:
                 continue
@@ -214,13 +222,14 @@ class ConnectionManager:
 
     def _wait_for_change(self, session: str, snapshot: Snapshot) -> None:
         while self._session == session and not self._answered and self._is_same(snapshot):
-            self._poll_due.wait()
+            # Of room on the disk nothing tells but a look.
+            self._poll_due.wait(LOOK_FOR_ROOM_S if self._runs.short_of_room else None)
             self._poll_due.clear()
 
     def _is_same(self, snapshot: Snapshot) -> bool:
         return matters(self._runs.snapshot()) == matters(snapshot)
 
-    def _poll(self, number: int, session: str, snapshot: Snapshot) -> None:
+    def _poll(self, number: int, session: str, snapshot: Snapshot, turns: Semaphore) -> None:
         try:
             poll = self._message.poll(session, snapshot)
             work = self._client.call("take_task", poll, Work, self._poll_s + POLL_MARGIN_S)
@@ -235,7 +244,7 @@ class ConnectionManager:
         except Exception:
             log.exception("an answer of the master could not be followed; the next poll goes out")
         finally:
-            self._polls.release()
+            turns.release()
             if number == self._newest:
                 self._answered = True
                 self._poll_due.set()

@@ -64,6 +64,7 @@ class Runs:
         self._link: Link | None = None
         self._findings: dict[Key, Finding] = {}
         self._couriers: dict[Key, Courier] = {}
+        self.short_of_room = False  # so said the newest snapshot, which then has no free slots
         self._disk_has_room = True
         self._room_seen_at = -LOOK_AT_DISK_S
 
@@ -72,7 +73,8 @@ class Runs:
     def snapshot(self) -> Snapshot:
         """What the journal holds now, and how many runs more could be taken."""
         held = decide.held(self._journal.entries, self._findings)
-        free = decide.free_slots(self._slots, held, has_room=self._has_room())
+        self.short_of_room = not self._has_room()
+        free = decide.free_slots(self._slots, held, has_room=not self.short_of_room)
         return Snapshot(self._journal.hw, free, tuple(held))
 
     @property
