@@ -6,6 +6,7 @@ them in either direction, on any kernel; what it drops is simply gone, as on a h
 connection. Needs root.
 """
 
+import errno
 import fcntl
 import heapq
 import itertools
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 FRAME_BYTES = 64 << 10
-_numbers = itertools.count(1)
+NUMBERS = 250 * 32  # each with a block of eight addresses
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,7 @@ class Cable:
     """One cable to a namespace of its own. `command` is what starts a program inside."""
 
     def __init__(self, seed: int = 0) -> None:
-        # Namespaces and addresses are the whole machine's: by our pid, so that two runs of tests
-        # do not meet. A block of eight addresses for each cable.
-        number = os.getpid() % 250 * 32 + next(_numbers) % 32
+        number, self._near, self._far = _free_pair()
         self.name = f"msf{number}"
         net, base = f"10.213.{number // 32}", number % 32 * 8
         self.near, self.far, self.other = (f"{net}.{base + last}" for last in (1, 2, 3))
@@ -58,7 +57,6 @@ class Cable:
         self._random = random.Random(seed)
         self._queue: list[tuple[float, int, int, bytes]] = []
         self._order = itertools.count()
-        self._near, self._far = _tap(f"{self.name}n"), _tap(f"{self.name}f")
         self._wake, self._stop = os.pipe()
         self._lay()
         self._thread = threading.Thread(target=self._carry, name=self.name)
@@ -127,9 +125,29 @@ class Cable:
                 pass  # the end is down: the frame is lost
 
 
+def _free_pair() -> tuple[int, int, int]:
+    """A number that nobody else uses, on all of this machine, and two devices with it."""
+    start = os.getpid() * 32
+    for number in (n % NUMBERS for n in range(start, start + NUMBERS)):
+        if os.path.exists(f"/run/netns/msf{number}"):
+            continue
+        try:
+            near = _tap(f"msf{number}n")
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            continue
+        return number, near, _tap(f"msf{number}f")
+    raise OSError(errno.EBUSY, "all numbers of cables are in use")
+
+
 def _tap(name: str) -> int:
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TAP | IFF_NO_PI))
+    try:
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH", name.encode(), IFF_TAP | IFF_NO_PI))
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

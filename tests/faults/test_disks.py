@@ -1,0 +1,81 @@
+"""What becomes of work when a disk is full, the master's or that of a host?"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.breakable import BreakableFleet
+from tests.faults.checker import check
+from tests.faults.history import Play, read_said
+from tests.faults.load import Wish
+from tests.faults.scene import Scene
+from tests.fleet import Answer
+from tests.support import until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to mount small disks")
+
+MakeScene = Callable[[str], Scene]
+
+
+@pytest.fixture
+def make_scene(tmp_path: Path) -> Iterator[MakeScene]:
+    with ExitStack() as stack:
+
+        def make(small: str) -> Scene:
+            fleet = BreakableFleet(tmp_path, ["web01", "db1"], small=[small])
+            return stack.enter_context(Scene(stack.enter_context(fleet)))
+
+        yield make
+
+
+def try_to_submit(scene: Scene, **fields: Any) -> Answer:
+    body = {"script": "true\n" * 2000, "targets": "web01", **fields}
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    return scene.fleet.api.call("POST", "/api/v1/tasks", body, key)
+
+
+def test_a_master_without_room_refuses_new_tasks_and_goes_on_with_the_rest(make_scene: MakeScene):
+    # Given a script that runs
+    scene = make_scene("master")
+    with scene.client() as client:
+        order = client.submit(Wish(Play(work_s=1, lines=20_000), ["web01"]))
+        until(lambda: read_said(scene.folder))
+
+        # When the master's disk is full
+        with scene.fleet.full_disk("master"):
+            until(lambda: try_to_submit(scene).status == 507, 20, "a refusal")
+            before = len(scene.fleet.api.items("/api/v1/tasks"))
+            answer = try_to_submit(scene)
+
+            # Then new tasks are refused, in words, and not half accepted; all can be read
+            assert (answer.status, answer.json["error"]["code"]) == (507, "store_full")
+            assert len(scene.fleet.api.items("/api/v1/tasks")) == before
+            assert scene.fleet.api.task(order.task)["id"] == order.task
+            until(lambda: any(said.what == "end" for said in read_said(scene.folder)))
+
+        # And with room again it heals by itself, and the result arrives
+        client.submit(Wish(Play(), ["web01", "db1"], 0))
+        assert check(scene.collect(float("inf"))) == []
+    assert scene.fleet.master.running
+
+
+def test_a_host_without_room_takes_no_runs_until_it_has_some(make_scene: MakeScene):
+    scene = make_scene("web01")
+    with scene.client() as client:
+        with scene.fleet.full_disk("web01"):
+            waiting = client.submit(Wish(Play(), ["web01", "db1"], 0))
+            until(lambda: scene.fleet.api.run(waiting.task, "db1")["state"] == "SUCCEED", 30)
+            state = scene.fleet.api.run(waiting.task, "web01")["state"]
+            assert state in ("WAITING", "RUNNING", "FAILED")  # it may have been handed out before
+
+        client.submit(Wish(Play(), ["web01"]))
+        history = scene.collect(float("inf"))
+
+    assert {task.state for task in history.tasks} <= {"SUCCEED", "FAILED"}
+    assert history.tasks[-1].state == "SUCCEED"
+    assert scene.fleet.agents["web01"].running
