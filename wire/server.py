@@ -49,6 +49,11 @@ _AT_ONCE = int(zmq.DONTWAIT)
 _WITH_MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
 _MORE_TO_COME = int(zmq.RCVMORE)
 
+# A context option of libzmq's that pyzmq has no name for. Received without copying, each
+# connection keeps a buffer with room for 250 references beside its 8 KiB of bytes: 3.4 KB more
+# of memory for every agent. What we receive is small, and copied in no time.
+_ZERO_COPY_RECV = 10
+
 log = logging.getLogger(__name__)
 
 
@@ -97,6 +102,7 @@ class Server:
         self._calls_of: Counter[str] = Counter()  # by key
         self._drops = _Drops()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context.set(_ZERO_COPY_RECV, 0)
         self._zap = Zap(self._context)
         self._socket = _listener(self._context, keys)
         self._pump = Pump(self._socket, self._take)
