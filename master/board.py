@@ -17,24 +17,19 @@ from master.search import Wanted
 from master.storage import Storage
 from utils import VERSION, iso
 from wire.errors import InvalidValue
-from wire.messages import (
-    AgentView,
+from wire.requests import (
     ById,
     GetGrid,
     GetGroups,
     GetOutput,
-    GridView,
-    GroupsView,
     JustAuth,
     ListAgents,
     ListRuns,
     ListRunsOfAgent,
     ListTasks,
-    OutputView,
-    Page,
-    StatusView,
 )
 from wire.states import ENDED_RUN, AgentState, RunState, TaskState
+from wire.views import AgentView, GridView, GroupsView, OutputView, Page, StatusView
 
 MAX_PAGE = 10_000
 MAX_OUTPUT_BYTES = 1 << 20

@@ -31,25 +31,19 @@ from master.views import task_view
 from master.waiters import Waiters
 from utils import failpoint, getLogger
 from wire.errors import Conflict, InvalidValue, Refusal
-from wire.messages import (
-    Added,
+from wire.requests import (
     AddTask,
     ById,
-    Changed,
     Changes,
-    EventsAnswer,
     GetTargets,
     GetTaskTargets,
     JustAuth,
     RetryTask,
-    RunView,
     SetLabels,
     Submission,
-    TargetsView,
-    TaskView,
-    WhoAmI,
 )
 from wire.states import ENDED_TASK, AgentState, RunState
+from wire.views import Added, Changed, EventsAnswer, RunView, TargetsView, TaskView, WhoAmI
 
 log = getLogger(__name__)
 

@@ -16,7 +16,7 @@ from gevent.event import Event as Signal
 from msgspec import Struct
 
 from master.records import Run, Task
-from wire.messages import Event, EventsAnswer
+from wire.views import Event, EventsAnswer
 
 KEPT = 50_000
 MOST_IN_ONE_ANSWER = 5_000

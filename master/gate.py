@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from master.storage import Storage
 from wire.errors import Forbidden, Unauthenticated
-from wire.messages import Auth
+from wire.requests import Auth
 
 LEVELS = {"viewer": 0, "operator": 1, "admin": 2}
 REMEMBERED_S = 2.0  # a token revoked by another process works this much longer at most

@@ -8,8 +8,8 @@ from msgspec import Struct
 from master.reader import Reader
 from master.targets import fold
 from master.views import task_record, text_of
-from wire.messages import GroupsView, GroupView
 from wire.states import ENDED_RUN, RunState
+from wire.views import GroupsView, GroupView
 
 EXAMPLES = 3
 MAX_NODESET_CHARACTERS = 2_000

@@ -17,8 +17,9 @@ from master.targets import natural
 from master.views import from_cursor, to_cursor
 from utils import iso
 from wire.errors import InvalidValue, Malformed
-from wire.messages import AgentView, ListAgents, Page
+from wire.requests import ListAgents
 from wire.states import AgentState
+from wire.views import AgentView, Page
 
 _STATES = list(AgentState)  # in the order in which they are sorted
 _decode_facts = msgspec.msgpack.Decoder(dict[str, Any]).decode

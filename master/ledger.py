@@ -21,15 +21,7 @@ from master.rows import AgentRow, RunRow, TaskRow, to_json
 from master.specs import Specs
 from master.transaction import CANDIDATES, Tx
 from wire.errors import Malformed, NotFound
-from wire.messages import (
-    MAX_CHUNK_BYTES,
-    Done,
-    Output,
-    OutputAnswer,
-    Poll,
-    Result,
-    ResultAnswer,
-)
+from wire.messages import MAX_CHUNK_BYTES, Done, Output, OutputAnswer, Poll, Result, ResultAnswer
 from wire.states import ENDED_RUN, ENDED_TASK, RunState, Standing
 
 HOLD = "hold"  # the name in meta; its value is empty when hand-outs go on

@@ -15,8 +15,8 @@ from master.records import Run, Task
 from master.roster import Roster
 from master.task import waiting_reason
 from utils import iso
-from wire.messages import AgentView, RunView
 from wire.states import AgentState, RunState
+from wire.views import AgentView, RunView
 
 
 class Live:

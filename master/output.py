@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from master.reader import Reader
 from master.records import Run
-from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES, OutputView
+from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES
 from wire.states import ENDED_RUN, RunState
+from wire.views import OutputView
 
 MOST_KEPT_BYTES = OUTPUT_HEAD_BYTES + OUTPUT_TAIL_BYTES
 REST_WITHIN_S = 600.0  # after its end a run's output is waited for no longer than this

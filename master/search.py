@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from master.reader import Reader
 from master.rows import RunRow, TaskRow, decode_rows, to_json
 from master.views import from_cursor, run_view, size_of, task_view, text_of, to_cursor
-from wire.messages import Page
 from wire.states import ENDED_TASK, TaskState
+from wire.views import Page
 
 SCANNED = 5_000  # tasks that one call looks at: some 10 ms
 SPANNED = 20_000  # tasks that one call asks whether a host has a run of: some 30 ms

@@ -33,21 +33,9 @@ from master.database import Database, Urgency, Verb
 from master.records import Agent, Run, Task
 from master.specs import Specs
 from master.transaction import Needs
-from wire.messages import (
-    AgentView,
-    Done,
-    GridView,
-    GroupsView,
-    Output,
-    OutputView,
-    Page,
-    Poll,
-    Register,
-    Result,
-    RunView,
-    TaskView,
-)
+from wire.messages import Done, Output, Poll, Register, Result
 from wire.states import RunState, Standing
+from wire.views import AgentView, GridView, GroupsView, OutputView, Page, RunView, TaskView
 
 DIRECT = Needs(direct=True)
 

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from master.task import resolve_parallel
 from wire.errors import InvalidValue, TooLarge
-from wire.messages import MAX_SCRIPT_BYTES, Submission
+from wire.messages import MAX_SCRIPT_BYTES
+from wire.requests import Submission
 
 MAX_SECONDS = 10 * 365 * 86400
 MAX_PRIORITY = 1000

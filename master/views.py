@@ -20,8 +20,8 @@ from master.records import Agent, Run, Task
 from master.rows import AgentRow, RunRow, TaskRow, decode_rows, to_json
 from utils import iso
 from wire.errors import Malformed, NotFound
-from wire.messages import LETTERS, AgentView, GridView, Page, RunView, TaskView
 from wire.states import AgentState, RunState
+from wire.views import LETTERS, AgentView, GridView, Page, RunView, TaskView
 
 MAX_LIMIT = 10_000
 LARGEST_KEY = 1 << 62

@@ -15,17 +15,8 @@ from webserver.body import identifier, parse_json, read_body
 from webserver.context import MASTER, Caller, Master
 from webserver.parameters import MAX_LIMIT, AgentsQuery, NoQuery, PageQuery, TargetsQuery
 from wire.errors import InvalidValue, Malformed
-from wire.messages import (
-    AgentView,
-    ById,
-    Changed,
-    GetTargets,
-    ListAgents,
-    ListRunsOfAgent,
-    Page,
-    SetLabels,
-    TargetsView,
-)
+from wire.requests import ById, GetTargets, ListAgents, ListRunsOfAgent, SetLabels
+from wire.views import AgentView, Changed, Page, TargetsView
 
 Labels = dict[str, str | None]
 

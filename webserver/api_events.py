@@ -15,7 +15,8 @@ from webserver.door import DOOR
 from webserver.events import HUB, TASK, Batch, Gone, Hub, Stream, frame, number_of
 from webserver.parameters import EVENT_ID, EventsQuery
 from wire.errors import Malformed, Refusal
-from wire.messages import ById, TaskView
+from wire.requests import ById
+from wire.views import TaskView
 
 KEEP_ALIVE_S = 15.0
 PAUSE_S = 0.25

@@ -7,7 +7,8 @@ from webserver.answers import json_answer
 from webserver.body import refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery
-from wire.messages import JustAuth, StatusView, WhoAmI
+from wire.requests import JustAuth
+from wire.views import StatusView, WhoAmI
 
 
 class Released(Struct):

@@ -10,7 +10,8 @@ from webserver.context import MASTER, Caller, Master
 from webserver.parameters import NoQuery
 from webserver.refusals import RangeNotSatisfiable
 from wire.errors import Refusal
-from wire.messages import GetOutput, OutputView
+from wire.requests import GetOutput
+from wire.views import OutputView
 
 CHUNK_BYTES = 1 << 20
 

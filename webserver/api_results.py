@@ -10,16 +10,8 @@ from webserver.context import MASTER, Caller
 from webserver.diffs import DIFFS, MAX_BYTES, DiffView, Side
 from webserver.parameters import DiffQuery, GridQuery, GroupsQuery
 from wire.errors import NotFound
-from wire.messages import (
-    ById,
-    GetGrid,
-    GetGroups,
-    GetOutput,
-    GridView,
-    GroupsView,
-    OutputView,
-    RunView,
-)
+from wire.requests import ById, GetGrid, GetGroups, GetOutput
+from wire.views import GridView, GroupsView, OutputView, RunView
 
 
 async def get_groups(

@@ -7,7 +7,8 @@ from webserver.body import identifier, refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery, RunsQuery
 from wire.errors import NotFound
-from wire.messages import ById, ListRuns, Page, RunView
+from wire.requests import ById, ListRuns
+from wire.views import Page, RunView
 
 
 async def list_runs(request: web.Request, caller: Caller, asked: RunsQuery) -> web.StreamResponse:

@@ -12,20 +12,10 @@ from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller, Master
 from webserver.parameters import NoQuery, TaskQuery, TasksQuery, TaskTargetsQuery
 from wire.errors import Busy, Malformed, TooLarge, Unavailable
-from wire.messages import (
-    MAX_SCRIPT_BYTES,
-    Added,
-    AddTask,
-    ById,
-    GetTaskTargets,
-    ListTasks,
-    Page,
-    RetryTask,
-    Submission,
-    TargetsView,
-    TaskView,
-)
+from wire.messages import MAX_SCRIPT_BYTES
+from wire.requests import AddTask, ById, GetTaskTargets, ListTasks, RetryTask, Submission
 from wire.states import ENDED_RUN, RunState
+from wire.views import Added, Page, TargetsView, TaskView
 
 MAX_WAIT_S = 30.0
 WAIT_SLACK_S = 10.0  # for an answer that was parked as long as it may be

@@ -29,7 +29,8 @@ from wire.errors import (
     Refusal,
     Unavailable,
 )
-from wire.messages import PROTOCOL, Envelope, RegisterWeb, WebRegistered
+from wire.messages import PROTOCOL, Envelope
+from wire.requests import RegisterWeb, WebRegistered
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 from aiohttp import web
 from msgspec import Struct
 
-from wire.messages import Auth
+from wire.requests import Auth
 
 T = TypeVar("T")
 

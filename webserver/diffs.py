@@ -14,7 +14,7 @@ from msgspec import Struct
 from webserver import diff_worker
 from webserver.diff_worker import SIZES
 from wire.errors import Busy, Internal
-from wire.messages import RunView
+from wire.views import RunView
 
 MAX_BYTES = 512 << 10  # of an output that are compared
 MOST_WAITING = 20

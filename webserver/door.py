@@ -12,7 +12,8 @@ from webserver.context import Caller, Master
 from webserver.refusals import LoginNeeded
 from webserver.sessions import Session, Sessions
 from wire.errors import Forbidden, Unauthenticated
-from wire.messages import Auth, JustAuth, WhoAmI
+from wire.requests import Auth, JustAuth
+from wire.views import WhoAmI
 
 SESSION_COOKIE = "mschedule_session"
 VISITOR_COOKIE = "mschedule_visitor"  # of somebody not logged in; seals the login form

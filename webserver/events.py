@@ -16,7 +16,8 @@ from aiohttp import web
 
 from webserver.context import Caller, Master
 from wire.errors import Busy, Forbidden, Refusal, Unauthenticated
-from wire.messages import Changes, Event, EventsAnswer
+from wire.requests import Changes
+from wire.views import Event, EventsAnswer
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from webserver.door import DOOR, login_url
 from webserver.endpoint import Face, May, Route
 from webserver.refusals import LoginNeeded
 from wire.errors import Unauthenticated
-from wire.messages import Auth
+from wire.requests import Auth
 
 Served = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from webserver.forms import Form
 from webserver.text import exact_duration, parse_duration
-from wire.messages import Submission, TaskView
+from wire.requests import Submission
+from wire.views import TaskView
 
 DURATIONS = ("timeout", "expires_in", "lost_after", "grace")
 TEXTS = (

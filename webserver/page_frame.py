@@ -8,7 +8,8 @@ from webserver.context import MASTER, Caller
 from webserver.forms import own_form, see
 from webserver.rendering import render
 from wire.errors import Refusal
-from wire.messages import JustAuth, StatusView
+from wire.requests import JustAuth
+from wire.views import StatusView
 
 
 async def framed(

@@ -10,7 +10,8 @@ from webserver.context import MASTER, Caller
 from webserver.forms import filters, link, own_form, see
 from webserver.page_frame import framed
 from wire.errors import InvalidValue, Malformed
-from wire.messages import AgentView, ById, Changed, ListRunsOfAgent, Page, RunView, SetLabels
+from wire.requests import ById, ListRunsOfAgent, SetLabels
+from wire.views import AgentView, Changed, Page, RunView
 
 RUNS_ON_A_PAGE = 50
 

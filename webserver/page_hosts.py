@@ -6,8 +6,9 @@ from webserver.body import one_of
 from webserver.context import MASTER, Caller
 from webserver.forms import filters, link
 from webserver.page_frame import framed
-from wire.messages import ListAgents, Page
+from wire.requests import ListAgents
 from wire.states import AgentState
+from wire.views import Page
 
 ON_A_PAGE = 200  # without JavaScript; with it rows are fetched as they come into view
 

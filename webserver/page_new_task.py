@@ -24,19 +24,9 @@ from wire.errors import (
     Unauthenticated,
     Unavailable,
 )
-from wire.messages import (
-    AgentView,
-    ById,
-    GetTargets,
-    GetTaskTargets,
-    ListAgents,
-    ListTasks,
-    Page,
-    Submission,
-    TargetsView,
-    TaskView,
-)
+from wire.requests import ById, GetTargets, GetTaskTargets, ListAgents, ListTasks, Submission
 from wire.states import AgentState
+from wire.views import AgentView, Page, TargetsView, TaskView
 
 HOSTS_SHOWN = 500
 RECENT = 8

@@ -8,7 +8,8 @@ from aiohttp import web
 from webserver.context import MASTER, Caller
 from webserver.text import readable
 from wire.errors import NotFound
-from wire.messages import GetOutput, OutputView
+from wire.requests import GetOutput
+from wire.views import OutputView
 
 OUTPUT_OF_A_RUN_BYTES = 64 << 10
 OUTPUT_OF_A_PAGE_BYTES = 320 << 10  # shared evenly by the runs that have any

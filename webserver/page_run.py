@@ -11,8 +11,9 @@ from webserver.page_frame import framed
 from webserver.page_output import NOTHING, outputs_of
 from webserver.parameters import DiffQuery, parse_query
 from webserver.text import readable
-from wire.messages import ById, RunView, TaskView
+from wire.requests import ById
 from wire.states import ENDED_RUN
+from wire.views import RunView, TaskView
 
 REFRESH_S = 2
 

@@ -18,20 +18,9 @@ from webserver.page_tasks import ended_runs
 from webserver.text import readable
 from webserver.words import settings_in_words
 from wire.errors import InvalidValue
-from wire.messages import (
-    LETTERS,
-    ById,
-    GetGrid,
-    GetGroups,
-    GridView,
-    GroupsView,
-    GroupView,
-    ListRuns,
-    Page,
-    RunView,
-    TaskView,
-)
+from wire.requests import ById, GetGrid, GetGroups, ListRuns
 from wire.states import ENDED_TASK, RunState
+from wire.views import LETTERS, GridView, GroupsView, GroupView, Page, RunView, TaskView
 
 RUNS_ON_A_PAGE = 100
 CELLS = 300  # up to here each host of the grid is a link with its name; above it is drawn

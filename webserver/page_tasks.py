@@ -7,8 +7,9 @@ from webserver.body import one_of
 from webserver.context import MASTER, Caller
 from webserver.forms import filters, link, see
 from webserver.page_frame import framed
-from wire.messages import ListTasks, Page, TaskView
+from wire.requests import ListTasks
 from wire.states import ENDED_RUN, ENDED_TASK, TaskState
+from wire.views import Page, TaskView
 
 ON_A_PAGE = 100
 REFRESH_S = 5

@@ -22,7 +22,7 @@ from webserver.text import (
     human_span,
     human_when,
 )
-from wire.messages import StatusView
+from wire.views import StatusView
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"

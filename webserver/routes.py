@@ -52,14 +52,14 @@ from webserver.parameters import (
 )
 from webserver.refusals import RangeNotSatisfiable
 from wire.errors import Conflict, StoreFull
-from wire.messages import (
+from wire.requests import Submission
+from wire.views import (
     AgentView,
     Changed,
     GridView,
     GroupsView,
     RunView,
     StatusView,
-    Submission,
     TargetsView,
     TaskView,
     WhoAmI,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webserver.text import human_count, human_duration
-from wire.messages import Submission
+from wire.requests import Submission
 
 # In the order in which people ask.
 _SETTINGS = {

@@ -12,7 +12,7 @@ from master.live import Live
 from master.roster import Roster
 from master.waiters import Waiters
 from wire.errors import InvalidValue, NotFound
-from wire.messages import (
+from wire.requests import (
     Auth,
     ById,
     Changes,

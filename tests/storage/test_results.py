@@ -3,8 +3,8 @@
 import pytest
 
 from wire.errors import NotFound
-from wire.messages import LETTERS
 from wire.states import RunState
+from wire.views import LETTERS
 
 HELLO, BYE = "a" * 64, "b" * 64
 

@@ -14,8 +14,10 @@ from master.roster import Presence, Roster
 from master.targets import natural
 from tests.factories import make_agent
 from wire.errors import InvalidValue, Malformed
-from wire.messages import AgentView, Auth, Heartbeat, ListAgents, Page
+from wire.messages import Heartbeat
+from wire.requests import Auth, ListAgents
 from wire.states import Standing
+from wire.views import AgentView, Page
 
 NOW = 1_000.0
 

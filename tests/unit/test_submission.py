@@ -7,7 +7,7 @@ import pytest
 
 from master.submission import check, check_key
 from wire.errors import InvalidValue, Refusal, TooLarge
-from wire.messages import Submission
+from wire.requests import Submission
 
 
 def make(**fields: Any) -> Submission:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from wire.errors import Forbidden, NotFound, Refusal, Unauthenticated
-from wire.messages import (
+from wire.views import (
     Added,
     AgentView,
     EventsAnswer,

@@ -8,7 +8,7 @@ import pytest
 from tests.web.fake_master import ALICE, TASK, FakeMaster
 from webserver.routes import ROUTES, Face, May
 from wire.errors import Unavailable
-from wire.messages import Added
+from wire.views import Added
 
 CLOSED_API = [route for route in ROUTES if route.face is Face.API and route.may is not May.ANYONE]
 CLOSED_PAGES = [

@@ -5,7 +5,7 @@ import pytest
 from tests.web.fake_master import BOB, DB1, NOW, WEB01, make_agent, make_run
 from webserver.api_agents import parse_csv
 from wire.errors import InvalidValue, Malformed, NotFound
-from wire.messages import Changed, Page, TargetsView
+from wire.views import Changed, Page, TargetsView
 
 
 async def test_it_lists_agents_page_by_page(client, master):

@@ -10,7 +10,8 @@ from tests.web.fake_master import ALICE, TASK, make_task
 from webserver.context import Caller
 from webserver.events import HUB, MOST_RUNS, Batch, Gone, Hub, Stream
 from wire.errors import NotFound, Unavailable
-from wire.messages import Auth, Event, EventsAnswer
+from wire.requests import Auth
+from wire.views import Event, EventsAnswer
 
 URL = f"/api/v1/tasks/{TASK}/events"
 ALL = "/api/v1/events"

@@ -2,7 +2,7 @@
 
 from tests.web.fake_master import BOB, OTTO
 from wire.errors import Unavailable
-from wire.messages import StatusView
+from wire.views import StatusView
 
 
 async def test_it_says_how_the_master_is(client, master):

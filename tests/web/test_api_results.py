@@ -8,7 +8,7 @@ import pytest
 from tests.web.fake_master import BOB, DB1, RUN, TASK, WEB01, make_run
 from webserver.diffs import MAX_BYTES
 from wire.errors import Conflict, InvalidValue, NotFound, Unavailable
-from wire.messages import Added, GridView, GroupsView, GroupView, OutputView, TargetsView
+from wire.views import Added, GridView, GroupsView, GroupView, OutputView, TargetsView
 
 OTHER = "r-other"
 DIFF = f"/api/v1/tasks/{TASK}/diff"

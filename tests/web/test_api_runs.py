@@ -6,7 +6,7 @@ from tests.web.fake_master import RUN, TASK, make_run
 from webserver.api_output import byte_range
 from webserver.refusals import RangeNotSatisfiable
 from wire.errors import NotFound, Unavailable
-from wire.messages import OutputView, Page, RunView
+from wire.views import OutputView, Page, RunView
 
 OUTPUT = bytes(range(256)) * 10_000  # 2.5 MB: more than one piece
 URL = f"/api/v1/tasks/{TASK}/runs/{RUN}"

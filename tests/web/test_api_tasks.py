@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.web.fake_master import BOB, NOW, TASK, make_task
 from webserver.body import parse_json
 from wire.errors import Busy, Conflict, InvalidValue, Malformed, NotFound, Refusal, Unavailable
-from wire.messages import Added, Page, Submission
+from wire.requests import Submission
+from wire.views import Added, Page
 
 
 @pytest.fixture

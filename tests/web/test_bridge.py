@@ -10,7 +10,8 @@ from tests.support import until
 from webserver.bridge import Bridge
 from wire.client import Trouble
 from wire.errors import Busy, Internal, InvalidValue, NotEnrolled, Unavailable
-from wire.messages import Auth, JustAuth, WebRegistered, WhoAmI
+from wire.requests import Auth, JustAuth, WebRegistered
+from wire.views import WhoAmI
 
 ASK = JustAuth(Auth("t"))
 

@@ -12,8 +12,9 @@ from webserver.bridge import Bridge
 from wire.client import Client
 from wire.errors import Forbidden, NotFound, Unavailable
 from wire.keys import make_keys
-from wire.messages import Auth, ById, JustAuth, RegisterWeb, WebRegistered, WhoAmI
+from wire.requests import Auth, ById, JustAuth, RegisterWeb, WebRegistered
 from wire.server import LATER, Method, Server
+from wire.views import WhoAmI
 
 ASK = JustAuth(Auth("t"))
 WEB = frozenset({"web"})

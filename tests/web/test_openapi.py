@@ -10,7 +10,7 @@ from tests.web.fake_master import TASK
 from webserver.endpoint import Face, May
 from webserver.routes import API, ROUTES
 from wire.errors import BY_CODE
-from wire.messages import Submission
+from wire.requests import Submission
 
 API_DOC = Path(__file__).resolve().parents[2] / "docs/api.md"
 ROW = pytest.mark.parametrize("route", API, ids=lambda route: f"{route.method} {route.path}")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from webserver.page_draft import DURATIONS, Draft, fresh_draft, submission_of, texts_of
 from webserver.text import exact_duration, human_count, human_duration, human_span, parse_duration
 from webserver.words import may_not_fit, places_of, settings_in_words, what_will_happen
-from wire.messages import Submission
+from wire.requests import Submission
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.web.fake_master import (
     make_task,
 )
 from wire.errors import Conflict, InvalidValue, NotFound, TooLarge, Unavailable
-from wire.messages import Added, GridView, GroupsView, OutputView, Page
+from wire.views import Added, GridView, GroupsView, OutputView, Page
 
 FORM = {"script": "echo hello", "timeout": "60", "parallel": "1", "agent": WEB01}
 

@@ -16,7 +16,7 @@ from tests.web.fake_master import (
 )
 from tests.web.test_pages import FORM, hidden, log_in, send
 from wire.errors import Conflict, InvalidValue, NotFound, Unavailable
-from wire.messages import Added, Changed, GroupsView, Page, TargetsView
+from wire.views import Added, Changed, GroupsView, Page, TargetsView
 
 
 @pytest.fixture

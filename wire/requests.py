@@ -1,0 +1,190 @@
+"""What does the web ask of the master? One record a request.
+
+Each carries the credential of the person or program behind it; the master judges it.
+"""
+
+from msgspec import Struct
+
+
+class RegisterWeb(Struct):
+    """sendmsg(register_web): the web's first call, and its probe. `token` is needed once."""
+
+    version: str
+    protocol: int
+    token: str | None = None
+
+
+class WebRegistered(Struct):
+    version: str
+    protocol: int
+
+
+class Auth(Struct):
+    token: str | None = None
+    address: str = ""  # where the person sits, for the audit log
+
+
+class Submission(Struct, forbid_unknown_fields=True):
+    """A task as a person submits it; docs/api.md says what each field means."""
+
+    script: str | None = None
+    script_base64: str | None = None
+    targets: list[str] | str = []
+    name: str = ""
+    timeout: float = 3600.0
+    parallel: int | str = 1
+    fail_rate: float | None = None
+    fail_count: int | None = None
+    on_limit: str = "finish"  # or "kill"
+    priority: int = 0
+    args: list[str] = []
+    env: dict[str, str] = {}
+    user: str | None = None
+    cwd: str | None = None
+    grace: float = 10.0
+    expires_in: float = 86400.0
+    offline: str = "wait"  # or "skip"
+    lost_after: float = 900.0
+    expect: str | None = None
+
+
+class AddTask(Struct):
+    auth: Auth
+    submission: Submission
+    key: str | None = None  # Idempotency-Key
+
+
+class RetryTask(Struct):
+    """Run a task again on the hosts whose runs are in `states`, all of them ends but SUCCEED.
+
+    The new task has the script and the settings of the old one, and `retry_of`. Only runs that
+    have ended are taken, so it may be asked for while others of the task still go on.
+    """
+
+    auth: Auth
+    id: str  # the task's
+    states: list[str]  # FAILED, TIMEOUT, SKIPPED, UNKNOWN, CANCELLED
+    key: str | None = None  # Idempotency-Key
+
+
+class ById(Struct):
+    """get_task, cancel_task, get_run, cancel_run, get_agent."""
+
+    auth: Auth
+    id: str
+    wait: float = 0.0  # get_task: answer at the end or after so many seconds
+
+
+class ListAgents(Struct):
+    """Hosts in the order of `sort`, hosts that are alike in it by hostname (web2 before web10).
+
+    `sort`: hostname, state, busy, last_seen, version or clock_skew (how far off, either way);
+    with "-" before it the other way round. `offset` skips rows after the cursor, for a window
+    of rows; busy, last_seen and the like change while one turns pages, hostnames do not.
+    """
+
+    auth: Auth
+    limit: int = 100
+    cursor: str | None = None
+    offset: int = 0
+    text: str | None = None  # a part of the hostname, an address or the id, in any case
+    state: str | None = None  # online, stale, offline
+    label: str | None = None  # "key:value", or "key" for any value
+    sort: str = "hostname"
+    facts: bool = True  # False: rows come without their facts, which are most of their bytes
+
+
+class ListTasks(Struct):
+    """Newest first. A call looks at a bounded number of tasks: with filters a page may hold
+    fewer rows than `limit`, even none, and still have `next`, with which the search goes on."""
+
+    auth: Auth
+    limit: int = 100
+    cursor: str | None = None
+    state: str | None = None
+    text: str | None = None  # a part of the name or the id, in any case
+    created_by: str | None = None
+    agent: str | None = None  # id or hostname of a host that the task runs on
+
+
+class ListRuns(Struct):
+    auth: Auth
+    task: str
+    state: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+class ListRunsOfAgent(Struct):
+    """Runs of one host, newest task first, each with `task_name`.
+
+    As in ListTasks a page may hold fewer rows than `limit` and still have `next`.
+    """
+
+    auth: Auth
+    agent: str  # its id
+    limit: int = 100
+    cursor: str | None = None
+
+
+class GetGroups(Struct):
+    """get_groups: the runs of a task by result, largest group first."""
+
+    auth: Auth
+    task: str
+    limit: int = 100
+
+
+class GetGrid(Struct):
+    """get_grid: the state of the runs [offset, offset + limit) of a task, in their order."""
+
+    auth: Auth
+    task: str
+    offset: int = 0
+    limit: int = 10_000
+
+
+class GetTaskTargets(Struct):
+    """get_task_targets: the hosts of a task as they are now, to run it again.
+
+    `states` not empty: only the hosts whose runs are in one of these states.
+    """
+
+    auth: Auth
+    task: str
+    states: list[str] = []
+
+
+class GetOutput(Struct):
+    """Stored bytes of a run from `offset` of the stored representation (see docs/api.md)."""
+
+    auth: Auth
+    run: str
+    offset: int = 0
+    limit: int = 1 << 20
+
+
+class GetTargets(Struct):
+    auth: Auth
+    expr: str
+
+
+class SetLabels(Struct):
+    """labels of many agents at once: {agent id: {label: value, or None to remove it}}."""
+
+    auth: Auth
+    labels: dict[str, dict[str, str | None]]
+
+
+class Changes(Struct):
+    """Long poll of the event ring. `since` None: from now on."""
+
+    auth: Auth
+    since: str | None = None
+    wait: float = 30.0
+
+
+class JustAuth(Struct):
+    """whoami, release_handouts, get_status."""
+
+    auth: Auth
