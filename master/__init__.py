@@ -9,6 +9,7 @@ import gevent
 import gevent.pool
 from gevent.event import Event
 
+from master.accounts import Accounts
 from master.board import Board
 from master.clock import Attention, SteadyClock
 from master.cm import ConnectionManager
@@ -90,8 +91,9 @@ class Master:
         gate = Gate(self._storage)
         desk = Desk(self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live)
         board = Board(self._storage, self._roster, ring, self._live)
+        accounts = Accounts()
         self._manager = ConnectionManager(
-            self._storage, self._roster, self._dispatcher, desk, board, gate, self._clock
+            self._storage, self._roster, self._dispatcher, desk, board, accounts, gate, self._clock
         )
         self._keys = load_or_make_keys(self._directory / KEYS)
         self._server = Server(self._keys, self._manager.methods(), self._roster.role_of)

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import gevent
 from msgspec import Struct
 
+from master.accounts import Accounts
 from master.board import Board
 from master.changes import Appended, Changed, Enrolled, Finished, Peer
 from master.database import Verb
 from master.desk import Desk
 from master.dispatch import POLL_S, Dispatcher
-from master.gate import Gate, Person
+from master.gate import ANYONE, Gate, Person
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Roster
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
@@ -32,6 +33,18 @@ from wire.messages import (
     Register,
     Registered,
     Result,
+)
+from wire.people import (
+    AddPerson,
+    AddToken,
+    ChangePassword,
+    ChangePerson,
+    GetDoors,
+    ListPeople,
+    ListTokens,
+    LogIn,
+    LogOutEverywhere,
+    SetUp,
 )
 from wire.requests import (
     AddTask,
@@ -83,6 +96,7 @@ class ConnectionManager:
         dispatcher: Dispatcher,
         desk: Desk,
         board: Board,
+        accounts: Accounts,
         gate: Gate,
         clock: Callable[[], float],
     ):
@@ -91,6 +105,7 @@ class ConnectionManager:
         self._dispatcher = dispatcher
         self._desk = desk
         self._board = board
+        self._accounts = accounts
         self._gate = gate
         self._clock = clock
 
@@ -136,6 +151,31 @@ class ConnectionManager:
             "cancel_run": self._asked(ById, "operator", desk.cancel_run),
             "set_labels": self._asked(SetLabels, "admin", desk.set_labels),
             "release_handouts": self._asked(JustAuth, "admin", desk.release_handouts),
+            **self._for_accounts(),
+        }
+
+    def _for_accounts(self) -> dict[str, Method[Any]]:
+        """People, their sessions and tokens; ANYONE: who has no credential yet may call it."""
+        accounts = self._accounts
+        return {
+            "get_doors": self._asked(GetDoors, ANYONE, accounts.get_doors),
+            "log_in": self._asked(LogIn, ANYONE, accounts.log_in),
+            "set_up": self._asked(SetUp, ANYONE, accounts.set_up),
+            "log_out": self._asked(JustAuth, "viewer", accounts.log_out),
+            "log_out_everywhere": self._asked(
+                LogOutEverywhere, "viewer", accounts.log_out_everywhere
+            ),
+            "change_password": self._asked(ChangePassword, "viewer", accounts.change_password),
+            "get_sessions": self._asked(JustAuth, "viewer", accounts.get_sessions),
+            "end_session": self._asked(ById, "viewer", accounts.end_session),
+            "get_tokens": self._asked(ListTokens, "viewer", accounts.get_tokens),
+            "add_token": self._asked(AddToken, "viewer", accounts.add_token),
+            "revoke_token": self._asked(ById, "viewer", accounts.revoke_token),
+            "get_people": self._asked(ListPeople, "admin", accounts.get_people),
+            "get_person": self._asked(ById, "admin", accounts.get_person),
+            "add_person": self._asked(AddPerson, "admin", accounts.add_person),
+            "change_person": self._asked(ChangePerson, "admin", accounts.change_person),
+            "remove_person": self._asked(ById, "admin", accounts.remove_person),
         }
 
     # ---- strangers

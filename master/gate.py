@@ -13,6 +13,7 @@ from master.storage import Storage
 from wire.errors import Forbidden, Unauthenticated
 from wire.requests import Auth
 
+ANYONE = "anyone"  # least role of what needs no credential
 LEVELS = {"viewer": 0, "operator": 1, "admin": 2}
 REMEMBERED_S = 2.0  # a token revoked by another process works this much longer at most
 MOST_REMEMBERED = 10_000
@@ -20,10 +21,19 @@ MAX_TOKEN_CHARACTERS = 200
 
 
 class Person(Struct, frozen=True):
-    """Whoever holds the token: `name` is what tasks are `created_by`."""
+    """Whoever holds the credential, and what it grants now.
 
-    name: str
+    A token acts for its owner, with the lower of the two roles; one without an owner bears the
+    name it was given.
+    """
+
+    name: str  # what tasks are `created_by`
     role: str
+    hosts: str | None = None  # expression that limits an operator; None: no limit
+    kind: str = "token"  # or session, or nobody
+    credential: str = ""  # id of the session or token
+    address: str = ""  # where the person sits, as the web says
+    person: str | None = None  # id of the person; None: a token that is nobody's
 
 
 class Gate:
@@ -34,11 +44,13 @@ class Gate:
         self._known: dict[bytes, tuple[float, Person]] = {}
 
     def admit(self, auth: Auth, least: str) -> Person:
-        """The person behind the call, who has at least the role `least`.
+        """The person behind the call, who has at least the role `least`; for ANYONE nobody.
 
         Raises Unauthenticated without a good token, Forbidden with too small a role.
         Blocks the greenlet on the store for a token not seen lately.
         """
+        if least == ANYONE:
+            return Person("", ANYONE, kind="nobody", address=auth.address)
         person = self._person(auth.token)
         if LEVELS[person.role] < LEVELS[least]:
             raise Forbidden(f"this needs the role {least}, and {person.name} is {person.role}")

@@ -57,6 +57,12 @@ class Forbidden(Refusal):
     code, status = "forbidden", 403
 
 
+class TooManyAttempts(Refusal):
+    """Too many log-ins failed; details say after how many seconds the next is looked at."""
+
+    code, status = "too_many_attempts", 429
+
+
 class NotFound(Refusal):
     """There is nothing of that name."""
 

@@ -11,10 +11,17 @@ from wire.states import RunState
 
 
 class WhoAmI(Struct):
-    """Whose token it is; role is viewer, operator or admin."""
+    """Whose session or token it is, and what it may do at most.
+
+    `role`: viewer, operator or admin. `hosts`: the expression an operator is limited to; None: no
+    limit. `kind`: session or token. `person`: the person's id; None: a token that is nobody's.
+    """
 
     name: str
     role: str
+    hosts: str | None = None
+    kind: str = "token"
+    person: str | None = None
 
 
 class Added(Struct):
