@@ -130,39 +130,38 @@ def refusal_of(error: Exception) -> Exception:
 def migrate(connection: sqlite3.Connection) -> int:
     """Bring the schema up to date, each step in a transaction of its own; returns its version.
 
-    Raises StoreTooNew, and leaves the store as it is, when it knows more than this code.
+    A step is told by its number, not by how many there were: changes that were made side by
+    side may reach a store in either order. Raises StoreTooNew, and leaves the store as it is,
+    when it knows more than this code.
     """
-    steps = list(migrations())
-    version = schema_version(connection)
-    if version > len(steps):
+    steps = dict(migrations())
+    done = _applied(connection)
+    if unknown := done - steps.keys():
         raise StoreTooNew(
-            f"the store has schema {version}, this version of mschedule knows up to"
-            f" {len(steps)}: start the newer version, or restore a backup"
+            f"the store has schema {max(unknown)}, this version of mschedule knows up to"
+            f" {max(steps)}: start the newer version, or restore a backup"
         )
-    for number, sql in steps[version:]:
-        _apply(connection, number, sql)
-    return len(steps)
+    for number, sql in steps.items():
+        if number not in done:
+            _apply(connection, number, sql)
+    return max(steps)
 
 
-def schema_version(connection: sqlite3.Connection) -> int:
-    """0 for an empty file."""
+def _applied(connection: sqlite3.Connection) -> set[int]:
     known = connection.execute(
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'migrations'"
     ).fetchone()
     if not known[0]:
-        return 0
-    row = connection.execute("SELECT max(number) FROM migrations").fetchone()
-    return row[0] or 0
+        return set()
+    return {number for (number,) in connection.execute("SELECT number FROM migrations")}
 
 
 def migrations() -> Iterator[tuple[int, str]]:
-    """(number, SQL) in order; numbers start at 1 and have no holes."""
+    """(number, SQL), in order."""
     folder = resources.files("master") / "migrations"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    for expected, name in enumerate(names, start=1):
-        if int(name.split("_", 1)[0]) != expected:
-            raise ValueError(f"migration {name} should have number {expected}")
-        yield expected, (folder / name).read_text()
+    for name in names:
+        yield int(name.split("_", 1)[0]), (folder / name).read_text()
 
 
 def statements(sql: str) -> Iterator[str]:

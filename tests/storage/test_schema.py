@@ -86,7 +86,7 @@ def test_it_makes_private_files(tmp_path, connection):
 
 def test_it_applies_each_migration_once(connection):
     before = connection.execute("SELECT sql FROM sqlite_master").fetchall()
-    assert migrate(connection) == len(list(migrations()))
+    assert migrate(connection) == max(number for number, _ in migrations())
     assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == before
 
 
@@ -117,6 +117,20 @@ def test_it_keeps_the_tasks_of_a_store_of_the_first_version(tmp_path, monkeypatc
     finally:
         storage.close()
     assert (view.id, view.retry_of) == ("t1", None)
+
+
+def test_it_applies_a_step_that_was_made_beside_a_later_one(tmp_path, monkeypatch):
+    first = list(migrations())[:1]
+    later = (99, "CREATE TABLE later (id TEXT)")
+    beside = (98, "CREATE TABLE beside (id TEXT)")
+    connection = connect(tmp_path / "store.db")
+    with monkeypatch.context() as patched:
+        patched.setattr("master.engine.migrations", lambda: iter([*first, later]))
+        assert migrate(connection) == 99
+        patched.setattr("master.engine.migrations", lambda: iter([*first, beside, later]))
+        assert migrate(connection) == 99
+    connection.execute("SELECT id FROM beside")
+    connection.close()
 
 
 def test_it_leaves_nothing_of_a_migration_that_fails(tmp_path, monkeypatch):
