@@ -123,6 +123,12 @@ class Refused(Refusal):
     code, status = "refused", 403
 
 
+class Pending(Refusal):
+    """The agent waits until an admin accepts it; it asks again."""
+
+    code, status = "pending", 403
+
+
 BY_CODE: dict[str, type[Refusal]] = {cls.code: cls for cls in Refusal.__subclasses__()}
 
 

@@ -43,6 +43,7 @@ class Register(Struct):
     protocol: int
     facts: dict[str, Any] = {}
     token: str | None = None
+    nonce: str = ""  # random, of this process: two that speak in turn are two hosts
 
 
 class Registered(Struct):

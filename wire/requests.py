@@ -92,6 +92,8 @@ class ListAgents(Struct):
     label: str | None = None  # "key:value", or "key" for any value
     sort: str = "hostname"
     facts: bool = True  # False: rows come without their facts, which are most of their bytes
+    standing: str | None = None  # enrolled, quarantined, revoked, pending; None: all but pending
+    renamed: bool = False  # True: only hosts whose new hostname is not accepted
 
 
 class ListTasks(Struct):

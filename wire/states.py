@@ -35,8 +35,10 @@ class Standing(StrEnum):
     """What the master thinks of an agent's identity. Only ENROLLED agents are given work."""
 
     ENROLLED = "enrolled"
-    QUARANTINED = "quarantined"
+    PENDING = "pending"  # came with a join token that lets in by hand; waits for an admin
+    QUARANTINED = "quarantined"  # its identity is in use twice
     REVOKED = "revoked"
+    DELETED = "deleted"  # in no list; what ran there still names it
 
 
 class Stop(StrEnum):

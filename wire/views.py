@@ -36,7 +36,10 @@ class Added(Struct):
 
 
 class StatusView(Struct):
-    """How the master is. `held`: why nothing is handed out to anybody; None while it is."""
+    """How the master is. `held`: why nothing is handed out to anybody; None while it is.
+
+    `online`, `stale` and `offline` are of hosts that are enrolled.
+    """
 
     version: str
     held: str | None
@@ -45,6 +48,9 @@ class StatusView(Struct):
     stale: int
     offline: int
     tasks_active: int  # that have not ended
+    pending: int = 0  # hosts that wait to be accepted
+    quarantined: int = 0
+    renamed: int = 0  # hosts whose new hostname waits to be accepted
 
 
 class Changed(Struct):
@@ -68,6 +74,10 @@ class AgentView(Struct):
     clock_skew: float | None = None
     registered_at: str | None = None  # when it was enrolled
     instance: str | None = None  # which machine, boot and journal it was last
+    claimed_hostname: str | None = None  # what it calls itself now; not accepted yet
+    reason: str = ""  # of a standing other than enrolled
+    joined_by: str = ""  # name of the join token that it came with
+    fingerprint: str | None = None  # of its key; of a host that waits, or asked for alone
 
 
 class TaskView(Struct):
