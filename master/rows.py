@@ -2,7 +2,7 @@
 
 Many rows travel in one statement, as one JSON array: each step of a statement gives up
 the interpreter lock, and beside a busy hub it comes back only after the switch interval.
-So a hundred results cost as many steps as one. The SQL stands in queries.sql, by name;
+So a hundred results cost as many steps as one. The SQL stands in .sql files, by name;
 this module fills in the lists of columns, which are those of the records.
 """
 
@@ -119,8 +119,9 @@ def to_json(value: object) -> str:
 
 
 def load_queries() -> dict[str, str]:
-    """{name: SQL} of queries.sql, with `:name` parameters."""
-    text = (resources.files("master") / "queries.sql").read_text()
+    """{name: SQL} of all .sql files beside this one, with `:name` parameters."""
+    files = sorted(f.name for f in resources.files("master").iterdir() if f.name.endswith(".sql"))
+    text = "\n".join((resources.files("master") / name).read_text() for name in files)
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     named = dict(zip(parts[::2], parts[1::2], strict=True))
     return {name: _fill(_bare(sql)) for name, sql in named.items()}
