@@ -15,13 +15,20 @@ except ImportError:  # Python 3.11
     from _sha256 import sha256  # type: ignore[import-not-found, unused-ignore]
 
 from agent import rundir
+from agent.mask import Mask
 
 
 class Capture:
-    """Takes all bytes a script writes, in order, and keeps what the cap and the disk allow."""
+    """Takes all bytes a script writes, in order, and keeps what the cap and the disk allow.
 
-    def __init__(self, directory: str, head_bytes: int, tail_bytes: int) -> None:
+    What the mask hides was never there: not in the files, and not in totals and checksum.
+    """
+
+    def __init__(
+        self, directory: str, head_bytes: int, tail_bytes: int, mask: Mask | None = None
+    ) -> None:
         self.total = 0
+        self._mask = mask
         self._directory = directory
         self._head_limit = head_bytes
         self._ring_bytes = tail_bytes
@@ -33,6 +40,9 @@ class Capture:
         self._tail: int | None = None
 
     def add(self, chunk: bytes) -> None:
+        self._keep(chunk if self._mask is None else self._mask.feed(chunk))
+
+    def _keep(self, chunk: bytes) -> None:
         self._sha256.update(chunk)
         offset = self.total
         self.total += len(chunk)
@@ -42,6 +52,8 @@ class Capture:
 
     def close(self) -> "dict[str, object]":
         """Sync the files; the totals as they go into the exit record."""
+        if self._mask is not None:
+            self._keep(self._mask.end())
         for descriptor in (self._output, self._tail):
             if descriptor is not None:
                 _sync_and_close(descriptor)

@@ -128,7 +128,7 @@ def _entry(grant: Grant, boot_now: float) -> Entry:
         start_by=boot_now + grant.start_in,
         void=grant.void,
         cause=grant.cause if grant.void else None,
-        task=grant.task,
+        task=None if grant.task is None else grant.task.without_secrets(),
     )
 
 

@@ -7,7 +7,7 @@ import os
 import msgspec
 from msgspec import Struct
 
-from agent import capture, rundir, tree
+from agent import capture, rundir, secret, tree
 from agent.records import Entry, TaskSpec
 from wire.states import Cause
 
@@ -56,11 +56,15 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
     """
     if entry.task is None:
         raise CannotPrepare("the master sent no script with this run")
+    if entry.task.broken is not None:
+        raise CannotPrepare(entry.task.broken)
     script = _script(entry.task)
     spec = rundir.encode_spec(_spec(entry.task, entry.run, agent_id))
     os.makedirs(directory, exist_ok=True)
     os.chmod(directory, 0o711)  # the user passes through to its script, and lists nothing
     if rundir.read_mark(directory) is None:
+        if entry.task.has_secrets and not secret.read(directory):
+            raise CannotPrepare("the secrets of the run are no longer on this host")
         _remove_file(f"{directory}/exit")  # of a start that failed and was cut short
         rundir.reserve_exit(directory)
         rundir.write_file(f"{directory}/{rundir.SCRIPT}", script, mode=0o700)
@@ -90,7 +94,31 @@ def _spec(task: TaskSpec, run: str, agent_id: str) -> rundir.Spec:
         tail_bytes=task.tail_bytes,
         user=None if task.user is None else _encoded("user", task.user),
         cwd=None if task.cwd is None else _encoded("cwd", task.cwd),
+        secrets=len(task.secrets) + len(task.secret_files),
     )
+
+
+def keep_secrets(directory: str, task: TaskSpec) -> None:
+    """Put the values where the supervisor finds them; OSError, or CannotPrepare.
+
+    The one place where the agent looks into them, so its complaints do not quote.
+    """
+    kept = secret.Secrets(_secret(task.secrets), _secret(task.secret_files))
+    os.makedirs(directory, exist_ok=True)
+    secret.keep(directory, kept)
+
+
+def _secret(given: dict[str, str]) -> secret.Pairs:
+    pairs = []
+    for name, value in given.items():
+        try:
+            pair = name.encode("ascii"), value.encode()
+        except UnicodeEncodeError:
+            raise CannotPrepare(f"secrets: {name!r} or its value is not text") from None
+        if not name.isidentifier() or b"\0" in pair[1]:
+            raise CannotPrepare(f"secrets: {name!r} is no name, or its value holds a NUL")
+        pairs.append(pair)
+    return pairs
 
 
 def _encoded(field: str, value: str) -> bytes:

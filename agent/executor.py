@@ -16,9 +16,9 @@ import gevent
 from gevent.event import Event
 from msgspec import Struct
 
-from agent import capture, evidence, rundir, tree
+from agent import capture, evidence, rundir, secret, tree
 from agent.evidence import CannotPrepare, ExitRecord, OutputChunk
-from agent.records import Entry, Mark, RunDirectory
+from agent.records import Entry, Mark, RunDirectory, TaskSpec
 from agent.runner_link import RunnerLink
 from agent.watch import Watch
 from utils import failpoint, getLogger
@@ -87,6 +87,22 @@ class Executor:
     @property
     def runner_pid(self) -> int | None:
         return self._runner.pid
+
+    # ---- secrets
+
+    def keep_secrets(self, run: str, attempt: int, task: TaskSpec) -> None:
+        """Put them aside for the start, before the journal has the run; OSError without room."""
+        try:
+            evidence.keep_secrets(self._directory((run, attempt)), task)
+        except CannotPrepare as error:
+            log.error(f"run {run}.{attempt} cannot start: {error}")  # start() does not find them
+
+    def drop_secrets(self, run: str, attempt: int) -> None:
+        """The run has ended, so that nobody needs them any more; repeating it is harmless."""
+        try:
+            secret.remove(self._directory((run, attempt)))
+        except OSError as error:
+            log.error(f"secrets of run {run}.{attempt} stay until it is pruned: {error}")
 
     # ---- start, void, stop
 

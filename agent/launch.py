@@ -10,7 +10,7 @@ import errno
 import os
 import pwd
 
-from agent import rundir
+from agent import rundir, secret
 from agent.failpoint import failpoint
 
 TYPE_CHECKING = False
@@ -28,11 +28,13 @@ class CannotStart(Exception):
     """The script cannot be started; the message is the sentence a person reads."""
 
 
-def become_script(directory: str, spec: rundir.Spec, output: int, errors: int) -> None:
+def become_script(
+    directory: str, spec: rundir.Spec, secrets: secret.Secrets, output: int, errors: int
+) -> None:
     """Turn this forked child into the script. Never returns; a failure is told on `errors`."""
     reason = "the script could not be started"
     try:
-        _become_script(directory, spec, output)
+        _become_script(directory, spec, secrets, output)
     except CannotStart as error:
         reason = str(error)
     except OSError as error:
@@ -44,22 +46,29 @@ def become_script(directory: str, spec: rundir.Spec, output: int, errors: int) -
         os._exit(127)
 
 
-def _become_script(directory: str, spec: rundir.Spec, output: int) -> None:
+def _become_script(directory: str, spec: rundir.Spec, secrets: secret.Secrets, output: int) -> None:
     failpoint("before-exec")
     os.setsid()
     _connect(output)
     account = _account(spec.user)
-    # Opened while we may still read everything; see _script_path.
+    # Opened while we may still read everything; see _reachable.
     script = os.open(f"{directory}/{rundir.SCRIPT}", os.O_RDONLY)
     command = interpreter(os.pread(script, MAX_SHEBANG_BYTES, 0))
     if account.pw_uid != os.geteuid():
         _give(script, account)
+    if len(secrets) != spec.secrets:
+        raise CannotStart("the secrets of the run are no longer on this host")
+    files = secret.write_files(directory, secrets, account.pw_uid, account.pw_gid)
     _become(account, spec.user)
     _enter(spec.cwd, account)
     os.umask(0o022)
     _reset_signals()
-    argv = [*command, _script_path(directory, script), *spec.args]
-    _exec(argv, _environment(spec, account), has_shebang=command != [SHELL])
+    argv = [*command, _reachable(f"{directory}/{rundir.SCRIPT}", script), *spec.args]
+    environment = _environment(spec, account)
+    environment |= dict(secrets.variables)
+    for name, file in files.items():
+        environment[name] = _reachable(secret.path_of(directory, name), file)
+    _exec(argv, environment, has_shebang=command != [SHELL])
 
 
 def _connect(output: int) -> None:
@@ -135,17 +144,16 @@ def _reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
-def _script_path(directory: str, script: int) -> bytes:
-    """The name under which the interpreter opens the script.
+def _reachable(path: str, opened: int) -> bytes:
+    """The name under which the user can open a file that was opened before.
 
-    Where the user may not pass through a folder above it, the open descriptor does instead, as
+    Where they may not pass through a folder above it, the open descriptor does instead, as
     in fexecve(3): only the file's own permissions count then.
     """
-    path = f"{directory}/{rundir.SCRIPT}"
     if os.access(path, os.R_OK):
         return os.fsencode(path)
-    os.set_inheritable(script, True)
-    return b"/proc/self/fd/%d" % script
+    os.set_inheritable(opened, True)
+    return b"/proc/self/fd/%d" % opened
 
 
 def interpreter(start: bytes) -> list[bytes]:

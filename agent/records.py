@@ -27,7 +27,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     start_by: float  # on this boot's CLOCK_BOOTTIME; means nothing on another instance
     void: bool
     cause: Cause | None = None  # why it was stopped, journalled before the first signal
-    task: TaskSpec | None = None  # None for a void entry
+    task: TaskSpec | None = None  # None for a void entry; its secrets without their values
 
 
 class RunDirectory(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@
     main     pid and birth of the script's first process; the supervisor
     cgroup   where the run's processes live, if a cgroup could be had; the supervisor
     stop     cause and grace of a kill that is asked for; the agent
+    secrets  and secret.NAME, until the run ends: see agent/secret.py
     output   the first bytes of the output; the supervisor, appending
     tail     the last bytes, as a ring; the supervisor
     exit     how it ended, JSON; the supervisor, renamed into place from exit.room
@@ -50,6 +51,7 @@ class Spec:
         tail_bytes: int = 2 << 20,
         user: bytes | None = None,
         cwd: bytes | None = None,
+        secrets: int = 0,
     ) -> None:
         self.task = task
         self.run = run
@@ -62,6 +64,7 @@ class Spec:
         self.tail_bytes = tail_bytes
         self.user = user
         self.cwd = cwd
+        self.secrets = secrets  # how many there must be
 
 
 def encode_spec(spec: Spec) -> bytes:
@@ -74,6 +77,7 @@ def encode_spec(spec: Spec) -> bytes:
         b"grace=%r" % spec.grace_s,
         b"head=%d" % spec.head_bytes,
         b"tail=%d" % spec.tail_bytes,
+        b"secrets=%d" % spec.secrets,
     ]
     if spec.user is not None:
         items.append(b"user=" + spec.user)
@@ -102,6 +106,7 @@ def decode_spec(encoded: bytes) -> Spec:
         tail_bytes=int(fields[b"tail"][0]),
         user=fields.get(b"user", [None])[0],
         cwd=fields.get(b"cwd", [None])[0],
+        secrets=int(fields.get(b"secrets", [b"0"])[0]),
     )
 
 

@@ -7,7 +7,7 @@ a time; `_ended` comes from the executor at any moment, and touches nothing but 
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import gevent
@@ -21,7 +21,7 @@ from agent.journal import Journal, JournalLost, Key
 from agent.msg import Message, Snapshot
 from agent.records import DoneRecord, Entry
 from utils import failpoint, getLogger
-from wire.messages import Done, Word, Work
+from wire.messages import Done, Grant, Word, Work
 from wire.states import Cause, Stage, WordKind
 
 log = getLogger(__name__)
@@ -124,6 +124,7 @@ class Runs:
             if entry.cause is not None:  # the kill was journalled, and may not have been asked for
                 self._kill(entry, entry.cause)
         else:
+            self._executor.drop_secrets(entry.run, entry.attempt)
             self._courier(entry).end(self._verdict(entry, finding))
 
     def stop_couriers(self) -> None:
@@ -147,6 +148,8 @@ class Runs:
             boot_now=boot_now(),
         )
         if accepted.hw is not None:
+            if not self._kept_secrets(accepted.entries, work.grants):
+                return []
             if not self._journalled(accepted.entries, accepted.hw):
                 return []
             failpoint("journalled")
@@ -175,7 +178,21 @@ class Runs:
         except NoRoom as error:
             for entry in entries:
                 del self._findings[entry.run, entry.attempt]
+                self._executor.drop_secrets(entry.run, entry.attempt)
             log.error(f"{len(entries)} runs were not taken: {error}")
+            return False
+        return True
+
+    def _kept_secrets(self, entries: tuple[Entry, ...], grants: Sequence[Grant]) -> bool:
+        """Put secrets aside, since the journal gets their names alone; see agent/secret.py."""
+        new = {(entry.run, entry.attempt) for entry in entries}
+        try:
+            for grant in grants:
+                key, task = (grant.run, grant.attempt), grant.task
+                if key in new and task is not None and task.has_secrets:
+                    self._executor.keep_secrets(*key, task)
+        except OSError as error:
+            log.error(f"{len(entries)} runs were not taken: no room for secrets: {error.strerror}")
             return False
         return True
 
@@ -269,6 +286,7 @@ class Runs:
 
     def _end(self, entry: Entry, finding: Finding) -> None:
         self._findings[entry.run, entry.attempt] = finding
+        self._executor.drop_secrets(entry.run, entry.attempt)
         self._courier(entry).end(self._verdict(entry, finding))
         self._on_change()
 

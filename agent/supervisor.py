@@ -15,8 +15,9 @@ import sys
 import termios
 import time
 
-from agent import capture, launch, rundir, tree
+from agent import capture, launch, rundir, secret, tree
 from agent.failpoint import failpoint
+from agent.mask import Mask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def supervise(directory: str, cgroup_home: str | None) -> None:
     lock = rundir.take_lock(directory)
     wake = _listen_for_signals()
     spec = rundir.decode_spec(rundir.read_file(f"{directory}/spec") or b"")
+    secrets = secret.read(directory)  # before the mark, after which the agent may remove them
     pid = os.getpid()
     if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid)):
         return
     failpoint("mark-made")
-    Supervisor(directory, spec, lock, wake, cgroup_home).run()
+    Supervisor(directory, spec, secrets, lock, wake, cgroup_home).run()
 
 
 def _become_subreaper() -> None:
@@ -79,14 +81,17 @@ class Supervisor:
         self,
         directory: str,
         spec: rundir.Spec,
+        secrets: secret.Secrets,
         lock: int,
         wake: int,
         cgroup_home: str | None,
     ) -> None:
         self._directory = directory
         self._spec = spec
+        self._secrets = secrets
         self._lock = lock
-        self._capture = capture.Capture(directory, spec.head_bytes, spec.tail_bytes)
+        mask = Mask(secrets.values) if secrets else None
+        self._capture = capture.Capture(directory, spec.head_bytes, spec.tail_bytes, mask)
         self._cgroup = tree.make_cgroup(cgroup_home, os.path.basename(directory))
         self._wake = wake
         self._poll = select.poll()
@@ -149,7 +154,7 @@ class Supervisor:
                 tree.join_cgroup(self._cgroup)
         except OSError:
             pass  # the tree is still ours by descent
-        launch.become_script(self._directory, self._spec, output, errors)
+        launch.become_script(self._directory, self._spec, self._secrets, output, errors)
 
     # ---- the loop
 
@@ -301,6 +306,7 @@ class Supervisor:
         self._drain()
         living = set[int]() if self._gone else self._living(tree.all_processes())
         record = {**self._verdict(sorted(living)), **self._capture.close()}
+        secret.remove(self._directory)
         rundir.write_exit(self._directory, record)
         failpoint("exit-written")
         rundir.free_lock(self._lock)
@@ -326,13 +332,17 @@ class Supervisor:
         return {
             "cause": "broken" if broken else self._cause,
             "code": None if self._broken else _exit_code(self._status),
-            "reason": self._broken.decode("utf-8", "replace"),
+            "reason": self._masked(self._broken).decode("utf-8", "replace"),
             "started_at": self._started_at,
             "ended_at": self._ended_at or time.time(),
             "killed": killed,
             "survivors": living[: rundir.MAX_SURVIVORS] if killed else [],
             "left_running": 0 if killed else len(living),
         }
+
+    def _masked(self, text: bytes) -> bytes:
+        mask = Mask(self._secrets.values)
+        return mask.feed(text) + mask.end()
 
     def _leave_drainer(self) -> None:
         """Go on reading in a process of its own, so that a service left behind does not die of

@@ -221,6 +221,17 @@ class _Commands:
         self._ended: list[Key] = []
 
     def start(self, entry: dict[str, Any]) -> None:
+        """As agent/runs.py does it: secrets are put aside, and journalled by name."""
+        from msgspec.structs import replace
+
+        started = _entry(entry)
+        if started.task is not None and started.task.has_secrets:
+            self._executor.keep_secrets(started.run, started.attempt, started.task)
+            started = replace(started, task=started.task.without_secrets())
+        self._executor.start(started)
+
+    def start_without_secrets(self, entry: dict[str, Any]) -> None:
+        """What they were put aside in is gone."""
         self._executor.start(_entry(entry))
 
     def race(self, entry: dict[str, Any]) -> bool:

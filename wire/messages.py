@@ -9,6 +9,7 @@ raw bytes, scripts as base64 text.
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wire.states import Cause, RunState, Stage, WordKind
 
@@ -102,6 +103,20 @@ class TaskSpec(Struct):
     cwd: str | None = None  # None: the user's home
     head_bytes: int = OUTPUT_HEAD_BYTES
     tail_bytes: int = OUTPUT_TAIL_BYTES
+    secrets: dict[str, str] = {}  # as variables of the environment, hidden in the output
+    secret_files: dict[str, str] = {}  # as files, whose paths are in the variables
+    broken: str | None = None  # why it cannot run: it fails at once, for this reason
+
+    @property
+    def has_secrets(self) -> bool:
+        return bool(self.secrets or self.secret_files)
+
+    def without_secrets(self) -> "TaskSpec":
+        """With their names alone: what may be written down and shown."""
+        if not self.has_secrets:
+            return self
+        names = dict.fromkeys(self.secrets, ""), dict.fromkeys(self.secret_files, "")
+        return replace(self, secrets=names[0], secret_files=names[1])
 
 
 class Grant(Struct):
