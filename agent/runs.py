@@ -193,6 +193,8 @@ class Runs:
                     self._executor.keep_secrets(*key, task)
         except OSError as error:
             log.error(f"{len(entries)} runs were not taken: no room for secrets: {error.strerror}")
+            for key in new:
+                self._executor.drop_secrets(*key)
             return False
         return True
 
