@@ -112,11 +112,12 @@ class Chaos:
         self._lost: list[Violation] = []
         self._ended: Counter[str] = Counter()
         self._all_over = threading.Event()
+        self._restored = threading.Event()
 
     def run(self) -> Outcome:
         started = time.monotonic()
-        with ThreadPoolExecutor(CLIENTS + 2) as threads:
-            keeping = threads.submit(self._keep)
+        with ThreadPoolExecutor(CLIENTS + 3) as threads:
+            attending = [threads.submit(self._keep), threads.submit(self._release)]
             clients = [threads.submit(self._use) for _ in range(CLIENTS)]
             try:
                 slowly = threads.submit(self._break_for_long, started)
@@ -134,7 +135,9 @@ class Chaos:
                         client.result()
                 finally:
                     self._all_over.set()
-            keeping.result()
+                    self._restored.set()
+            for attendant in attending:
+                attendant.result()
         history = self._scene.collect(self._give_up_at)
         return Outcome(
             history=history,
@@ -210,21 +213,29 @@ class Chaos:
                 hold([(name, dice.long_one(name))], held_s)
 
     def _restore(self, host: str) -> None:
-        """A copy of the store is put back some seconds later, and the hand-outs released."""
+        """A copy of the store is put back some seconds later; somebody releases the hand-outs."""
         folder = self._fleet.root / "backup"
         since = self._injector.back_up(folder)
         time.sleep(min(10.0, self._plan.seconds / 10))
         self._injector.put_back(folder)
-        with closing(self._scene.api()) as api, ThreadPoolExecutor(1) as threads:
-            probing = threads.submit(self._recover, ["older store"], host)
-            while not probing.done():
-                _quietly(lambda: api.call("POST", "/api/v1/handouts/release"))
-                time.sleep(0.5)
-            probing.result()
+        self._restored.set()
+        self._recover(["older store"], host)
+        with closing(self._scene.api()) as api:
             for order in [order for order in self._scene.ledger.orders if order.cancelled_at]:
                 # The store has forgotten the cancel, and the task might go on for long.
                 _quietly(partial(api.call, "POST", f"/api/v1/tasks/{order.task}/cancel"))
         self._injector.harms.append(Harm(kind="restore", since=since, until=uptime()))
+
+    def _release(self) -> None:
+        """Let hand-outs go on after the restore, again and again.
+
+        Every host that was away when the older store came, and that knows more than it, has
+        them held once more.
+        """
+        self._restored.wait()
+        with closing(self._scene.api()) as api:
+            while not self._all_over.wait(KEEP_S):
+                _quietly(lambda: api.call("POST", "/api/v1/handouts/release"))
 
     def _recover(self, parts: list[str], host: str) -> None:
         """From now, when all is healed, until the host that was hit has run something new."""
