@@ -168,7 +168,7 @@ class BreakableFleet(Fleet):
             return False
         folder = os.fsencode(self.agents[name].state_dir) + b"/"
         id = b"MSCHEDULE_AGENT_ID=" + (self.agents[name].state_dir / "id").read_bytes().strip()
-        opened = any(folder in os.fsencode(target) for target in _open_files(pid))
+        opened = any(folder in os.fsencode(target) for target in open_files(pid))
         return folder in command or id in environ.split(b"\0") or opened
 
     @contextlib.contextmanager
@@ -203,9 +203,11 @@ def _send(pid: int, number: int) -> None:
         pass
 
 
-def _open_files(pid: int) -> Iterator[str]:
-    try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            yield os.readlink(entry.path)
-    except OSError:
-        return  # it is gone
+def open_files(pid: int) -> list[str]:
+    """What its descriptors are of; nothing if it is gone."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # closed since
+                found.append(os.readlink(entry.path))
+    return found

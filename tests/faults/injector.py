@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from tests.faults.breakable import BreakableFleet
+from tests.faults.breakable import BreakableFleet, open_files
 from tests.faults.cable import CUT, FINE, Weather
 from tests.faults.history import Harm, uptime
 from tests.fleet import Program
@@ -355,11 +355,7 @@ def _holders(folder: str) -> Iterator[tuple[int, str]]:
     for name in os.listdir("/proc"):
         if not name.isdecimal():
             continue
-        try:
-            targets = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{name}/fd")]
-        except OSError:
-            continue
-        for target in targets:
+        for target in open_files(int(name)):
             if target.startswith(f"{folder}/") and target.endswith("/lock"):
                 yield int(name), target.split("/")[-2].rpartition(".")[0]
 
