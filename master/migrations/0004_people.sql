@@ -14,18 +14,6 @@ CREATE TABLE people (
 );
 CREATE INDEX people_by_role ON people (role, disabled);
 
-CREATE TABLE sessions (
-    id TEXT PRIMARY KEY,
-    secret_sha256 TEXT NOT NULL UNIQUE,
-    person TEXT NOT NULL REFERENCES people (id),
-    address TEXT NOT NULL,
-    created_at DOUBLE PRECISION NOT NULL,
-    used_at DOUBLE PRECISION NOT NULL,
-    expires_at DOUBLE PRECISION NOT NULL
-);
-CREATE INDEX sessions_of_person ON sessions (person, used_at);
-CREATE INDEX sessions_by_expiry ON sessions (expires_at);
-
 -- A token without an owner belongs to nobody in particular: the one of the first start, and those
 -- made with it.
 ALTER TABLE tokens ADD COLUMN owner TEXT REFERENCES people (id);
@@ -33,3 +21,20 @@ ALTER TABLE tokens ADD COLUMN expires_at DOUBLE PRECISION;
 ALTER TABLE tokens ADD COLUMN used_at DOUBLE PRECISION;
 CREATE INDEX tokens_of_owner ON tokens (owner, created_at, id) WHERE owner IS NOT NULL;
 CREATE INDEX tokens_by_age ON tokens (kind, created_at, id);
+
+-- A session is opened by a password, or by a token (`token`), whose owner, if it has one, is the
+-- person then: it is worth what the token is worth, and ends with it.
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    secret_sha256 TEXT NOT NULL UNIQUE,
+    person TEXT REFERENCES people (id),
+    token TEXT REFERENCES tokens (id),
+    address TEXT NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL,
+    used_at DOUBLE PRECISION NOT NULL,
+    expires_at DOUBLE PRECISION NOT NULL,
+    CHECK (person IS NOT NULL OR token IS NOT NULL)
+);
+CREATE INDEX sessions_of_person ON sessions (person, used_at);
+CREATE INDEX sessions_of_token ON sessions (token, used_at);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
