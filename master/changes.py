@@ -54,6 +54,9 @@ class NewTask(Struct, frozen=True, kw_only=True):
     key: str | None = None  # Idempotency-Key, scoped to created_by
     body_hash: str = ""  # of the submission, to tell a repeat from another body
     retry_of: str | None = None  # the task whose runs it repeats
+    rolling: str = ""  # sizes of its waves, as in master/waves.py; "": all at once
+    between_waves: str = "go"
+    wave_pause: float = 0.0
 
 
 class Retry(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
+from master import waves
 from master.books import Books, Change, is_open, may_learn
 from master.records import Agent, Run, Task
 from master.state import move_run, move_task
@@ -286,7 +287,10 @@ def claim(
     """
     if not (may_hand_out(task) and has_place(task) and agent.standing is Standing.ENROLLED):
         return None
-    if run.state is not RunState.WAITING or run.start_by <= now or instance != agent.instance:
+    start_by = waves.start_by(task, run)
+    if run.state is not RunState.WAITING or start_by <= now or instance != agent.instance:
+        return None
+    if not waves.is_released(task, run.seq):
         return None
     if task.state is TaskState.WAITING:
         task = replace(task, state=move_task(task.id, task.state, TaskState.RUNNING))
@@ -301,6 +305,7 @@ def claim(
         reason="",
         grant=agent.granted,
         instance=instance,
+        start_by=start_by,
         granted_at=now,
         started_at=now,
     )

@@ -3,10 +3,12 @@
 import hashlib
 from typing import Any
 
+from master import waves
 from master.books import ended
 from master.changes import Added, NewTask
 from master.ids import new_id
 from master.records import Task
+from master.rolling import rolled
 from master.rows import to_json
 from master.transaction import Tx
 from wire.errors import Conflict
@@ -32,7 +34,7 @@ def add_task(tx: Tx, new: NewTask) -> Added:
             task=new.id,
             now=tx.now,
         )
-    begun = ended(task, tx.now)
+    begun = ended(rolled(tx, waves.begun(task, tx.now)), tx.now)
     if begun is not task:
         tx.put(begun)
     return Added(begun, created=True)
@@ -88,6 +90,10 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         settings=to_json(new.settings),
         script=sha256,
         retry_of=new.retry_of,
+        rolling=new.rolling,
+        between_waves=new.between_waves,
+        wave_pause=new.wave_pause,
+        released=0 if new.rolling else None,
         now=tx.now,
     )
     assert row is not None
@@ -96,7 +102,7 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         task=new.id,
         task_seq=row[0],
         priority=new.priority,
-        start_by=expires_at,
+        start_by=waves.NEVER if new.rolling else expires_at,
         now=tx.now,
         rows=to_json(_run_rows(tx, new)),
     )

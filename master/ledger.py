@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from master import handout, outcome
+from master import handout, outcome, waves
 from master.books import Change, Sweep, swept
 from master.changes import Appended, Changed, Finished, Hold, PollAnswer
 from master.handout import Judgement, Sent
 from master.output import end_of, fit
 from master.records import Agent, Run, Task
+from master.rolling import rolled
 from master.rows import AgentRow, RunRow, TaskRow, to_json
 from master.specs import Specs
 from master.transaction import CANDIDATES, Tx
@@ -55,6 +56,8 @@ class _Effects:
             self.task(task)
         for sweep in change.sweeps:
             self._sweep(sweep)
+        for task in change.tasks:
+            self.task(rolled(self._tx, _task(self._tx, task.id)))
 
     def agent(self, agent: Agent) -> None:
         if agent != self._tx.agent(agent.id):
@@ -315,12 +318,20 @@ def expire(tx: Tx) -> Changed:
     """At most SWEPT_AT_ONCE of each kind; the next sweep goes on."""
     effects = _Effects(tx)
     for (task_id,) in tx.rows("expired_tasks", now=tx.now, limit=SWEPT_AT_ONCE):
-        effects.apply(outcome.expire_task(_task(tx, task_id), tx.now))
+        effects.apply(_expire_task(tx, _task(tx, task_id)))
     late = tx.rows("unacknowledged_late_runs", now=tx.now, limit=SWEPT_AT_ONCE)
     for run in tx.runs(id for (id,) in late):
         task, agent = _task(tx, run.task), _agent(tx, run.agent)
         effects.apply(outcome.expire_run(task, agent, run, tx.now))
     return effects.changed()
+
+
+def _expire_task(tx: Tx, task: Task) -> Change | None:
+    if waves.is_whole(task):
+        return outcome.expire_task(task, tx.now)
+    assert task.released is not None
+    late = tx.waiting_below(task, task.released, SWEPT_AT_ONCE)
+    return outcome.expire_wave(task, late, tx.now)
 
 
 def silence(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from master.records import Task
+from master.task import may_hand_out
 from wire.messages import Poll
 from wire.server import Call
 from wire.states import ENDED_TASK
@@ -80,7 +81,7 @@ class Window:
     def has_place(self, more: int = 0) -> bool:
         """One run more than `more` and those asked for may start."""
         task = self.task
-        if task.stop is not None or task.state in ENDED_TASK:
+        if not may_hand_out(task):
             return False
         return task.parallel == 0 or task.running + self.asked + more < task.parallel
 

@@ -4,7 +4,7 @@ As in master/handout.py: records and `now` come in, the records to be written go
 that nothing changes, which is no error: messages come twice and late, people cancel twice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -12,6 +12,7 @@ from master.books import Books, Change, ended, is_open, may_learn, sweep_of, wan
 from master.handout import lost
 from master.records import Agent, Run, Task
 from master.task import count
+from master.waves import NEVER
 from utils import iso
 from wire.messages import Done, DoneRecord, Result
 from wire.states import ENDED_TASK, RunState, Standing, Stop, Want
@@ -148,6 +149,21 @@ def expire_task(task: Task, now: float) -> Change | None:
     sweep = sweep_of(task, RunState.SKIPPED, reason, None, now)
     task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
     return Change(tasks=(ended(task, now),), sweeps=(sweep,))
+
+
+def expire_wave(task: Task, late: Sequence[Run], now: float) -> Change | None:
+    """Skip what waits of a wave whose time to start has passed; None: it has not.
+
+    `late`: its waiting runs, or the first of them. The time of later waves has not begun.
+    """
+    if task.state in ENDED_TASK or now < task.expires_at:
+        return None
+    if not late:
+        return Change(tasks=(replace(task, expires_at=NEVER),))
+    books = Books({task.id: task}, now)
+    for run in late:
+        books.move(run, RunState.SKIPPED, f"not started by {iso(task.expires_at)}")
+    return books.close()
 
 
 def expire_run(task: Task, agent: Agent, run: Run, now: float) -> Change | None:

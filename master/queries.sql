@@ -33,6 +33,7 @@ WHERE r.id IN (
     WHERE w.agent = j.value AND w.state = 'WAITING'
       AND t.id = w.task AND t.stop IS NULL AND t.state IN ('WAITING', 'RUNNING')
       AND (t.parallel = 0 OR t.running < t.parallel)
+      AND (t.released IS NULL OR w.seq < t.released)
     ORDER BY w.priority DESC, w.task_seq, w.seq
     LIMIT :limit
 )
@@ -46,6 +47,14 @@ WHERE r.agent = :agent AND r.state = 'WAITING'
 SELECT $collect($row(runs, r))
 FROM $each(:states) j CROSS JOIN runs r
 WHERE r.task_seq = :task_seq AND r.state = j.value
+
+-- name: waiting_below
+SELECT id FROM runs
+WHERE task_seq = :task_seq AND state = 'WAITING' AND seq < :place
+ORDER BY seq LIMIT :limit
+
+-- name: resuming_tasks
+SELECT id FROM tasks WHERE resume_at <= :now ORDER BY resume_at LIMIT :limit
 
 -- name: update_agents
 UPDATE agents SET $set(agents), row_version = new.row_version + 1
@@ -144,13 +153,13 @@ INSERT INTO tasks (
     id, seq, name, state, reason, stop, created_by, created_at, started_at, ended_at, parallel,
     fail_count, fail_rate, on_limit, priority, offline, expires_at, lost_after, total, waiting,
     running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, retry_of,
-    row_version
+    rolling, between_waves, wave_pause, released, row_version
 )
 SELECT
     :id, COALESCE(MAX(seq), 0) + 1, :name, 'WAITING', '', NULL, :created_by, :now, NULL, NULL,
     :parallel, :fail_count, :fail_rate, :on_limit, :priority, :offline, :expires_at, :lost_after,
     :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, :retry_of,
-    0
+    :rolling, :between_waves, :wave_pause, :released, 0
 FROM tasks
 RETURNING seq
 
@@ -316,6 +325,7 @@ WHERE r.task_seq = :task_seq AND r.state = j.value AND a.id = r.agent
 -- name: waiting_agents
 SELECT r.agent FROM tasks t CROSS JOIN runs r
 WHERE t.id = :task AND r.task_seq = t.seq AND r.state = 'WAITING'
+  AND (t.released IS NULL OR r.seq < t.released)
 ORDER BY r.seq LIMIT :limit
 
 -- name: purge_under_way

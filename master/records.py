@@ -62,6 +62,15 @@ class Task(Struct, frozen=True, kw_only=True):
     skipped: int = 0
     unknown: int = 0
     retry_of: str | None = None  # the task whose runs this one repeats
+    rolling: str = ""  # sizes of its waves; "": one wave of all
+    between_waves: str = "go"  # go | pause_after_failure | ask
+    wave_pause: float = 0.0  # seconds between two waves
+    wave: int = 0  # number of the present one, from 1
+    wave_part: int = 0  # place in `rolling` of the next one's size
+    wave_size: int = 0
+    wave_failed: int = 0  # failures before the present wave
+    released: int | None = None  # runs before this place may start; None: all
+    resume_at: float | None = None  # when a PAUSED task goes on by itself
     settings: dict[str, Any] = {}  # as submitted; also args, env, user, cwd, timeout, grace
 
 

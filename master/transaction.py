@@ -158,6 +158,14 @@ class Tx:
             states,
         )
 
+    def waiting_below(self, task: Task, place: int, limit: int) -> list[RunRow]:
+        """The first runs of the task that wait before this place, at most `limit`."""
+        self.flush()
+        most = limit + sum(run.task == task.id for run in self._runs.own.values())
+        found = self.rows("waiting_below", task_seq=task.seq, place=place, limit=most)
+        waiting = (self.run(id) for (id,) in found)
+        return [run for run in waiting if run is not None and run.state is RunState.WAITING][:limit]
+
     def waiting_runs_of_agent(self, agent: str) -> list[RunRow]:
         self.flush()
         return self._current(

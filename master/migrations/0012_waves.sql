@@ -1,0 +1,12 @@
+-- A task may release its runs in waves, and may be paused until a time or a person.
+
+ALTER TABLE tasks ADD COLUMN rolling TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN between_waves TEXT NOT NULL DEFAULT 'go';
+ALTER TABLE tasks ADD COLUMN wave_pause DOUBLE PRECISION NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN wave BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN wave_part BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN wave_size BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN wave_failed BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN released BIGINT;
+ALTER TABLE tasks ADD COLUMN resume_at DOUBLE PRECISION;
+CREATE INDEX tasks_resuming ON tasks (resume_at) WHERE resume_at IS NOT NULL;
