@@ -174,6 +174,7 @@ class Master:
 
     def _expire_and_lose(self) -> None:
         self._dispatcher.apply(self._storage.expire().wait())
+        self._dispatcher.apply(self._storage.resume_due().wait())
         attention = self._attention
         silence = self._storage.silence(
             attention.listening_since,

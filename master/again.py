@@ -72,7 +72,7 @@ def retry(tx: Tx, wanted: Retry) -> Retried:
     _refuse_none(hosts, wanted.states)
     new = _new_task(tx, wanted, old, hosts.targets)
     task = intake.add_task(tx, new).task
-    waiting = tuple(id for id, _ in new.targets if id not in new.skip)
+    waiting = tuple(intake.to_wake(new, task))
     return Retried(task, True, waiting, tuple(hosts.left_out))
 
 
@@ -112,13 +112,16 @@ def _new_task(tx: Tx, wanted: Retry, old: TaskRow, targets: Sequence[tuple[str, 
         on_limit=old.on_limit,
         priority=old.priority,
         offline=old.offline,
-        expires_in=old.expires_at - old.created_at,
+        expires_in=float(settings.get("expires_in", old.expires_at - old.created_at)),
         lost_after=old.lost_after,
         settings=settings,
         skip=_skipped(old, wanted, targets),
         key=wanted.key,
         body_hash=wanted.body_hash,
         retry_of=old.id,
+        rolling=old.rolling,
+        between_waves=old.between_waves,
+        wave_pause=old.wave_pause,
     )
 
 

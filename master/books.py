@@ -56,6 +56,10 @@ class Books:
     def task(self, run: Run) -> Task:
         return self._tasks[run.task]
 
+    def look_at(self, task: str) -> None:
+        """Its limits have changed: see what follows, though no run moves."""
+        self._touched[task] = None
+
     def note(self, run: Run) -> Run:
         """A run that changed without moving."""
         self._runs[run.id] = run

@@ -11,6 +11,7 @@ from gevent.event import AsyncResult
 
 from master.changes import Added, Changed, Hold, NewTask, PollAnswer
 from master.events import Ring
+from master.intake import to_wake
 from master.live import Live
 from master.mailbox import Mailbox, Parked, Window, Windows
 from master.records import Run, Task
@@ -154,10 +155,29 @@ class Dispatcher:
                 self._windows.handed_out(run.task, run.agent)
         for task in changed.tasks:
             self._ring.publish("task", task, moved=task.id in changed.moved)
-            self._windows.saw(task)
+            self._follow(task)
             self._waiters.saw(task)
         for agent in changed.wake:
             self.look(agent)
+
+    def _follow(self, task: Task) -> None:
+        """The window of the task learns of its change, or of the wave that was released."""
+        window = self._windows.get(task.id)
+        if window is None or window.task.released == task.released:
+            self._windows.saw(task)
+            return
+        window.task = task
+        reading = self._storage.waiting_agents(task.id, WAITING_AT_ONCE)
+        reading.then(partial(self._released, window))
+
+    def _released(self, window: Window, agents: list[str] | BaseException) -> None:
+        """What the reader found may be late: a wake is a hint, and only a look decides."""
+        if isinstance(agents, BaseException):
+            log.warning(f"the wave of task {window.task.id} starts with the next sweep: {agents}")
+        elif self._windows.get(window.task.id) is window:
+            for agent in agents:
+                self._quiet.pop(agent, None)
+            self._windows.open(window.task, agents)
 
     def grew(self, run: Run) -> None:
         """More of a run's output has arrived."""
@@ -173,7 +193,6 @@ class Dispatcher:
 
         The looks are queued right behind the task, so that most often one commit has both.
         """
-        waiting = [agent for agent, _ in new.targets if agent not in new.skip]
         outcome: AsyncResult[Added] = AsyncResult()
 
         def done(stored: Added | BaseException) -> None:
@@ -181,11 +200,11 @@ class Dispatcher:
                 outcome.set_exception(stored)
                 return
             if stored.created:
-                self.opened(stored.task, waiting)
+                self.opened(stored.task, to_wake(new, stored.task))
             outcome.set(stored)
 
         self._storage.add_task(new).then(done)
-        for agent in waiting[: new.parallel or None]:
+        for agent in _first(new):
             self.look(agent)
         added: Added = outcome.get()
         return added
@@ -211,6 +230,14 @@ class Dispatcher:
             if window is None or _starved(window):
                 agents = self._storage.waiting_agents(task.id, WAITING_AT_ONCE).wait()
                 self._windows.open(task, agents)
+
+
+def _first(new: NewTask) -> list[str]:
+    """Those that will most likely find a place in the new task; the first wave is not known yet."""
+    if new.rolling:
+        return []
+    waiting = [agent for agent, _ in new.targets if agent not in new.skip]
+    return waiting[: new.parallel or None]
 
 
 def _starved(window: Window) -> bool:

@@ -40,6 +40,15 @@ def add_task(tx: Tx, new: NewTask) -> Added:
     return Added(begun, created=True)
 
 
+def to_wake(new: NewTask, task: Task) -> list[str]:
+    """The agents of a task just made whose runs may start, in order."""
+    return [
+        agent
+        for seq, (agent, _) in enumerate(new.targets)
+        if agent not in new.skip and waves.is_released(task, seq)
+    ]
+
+
 def same_task(found: tuple[Any, ...] | None, body_hash: str) -> str | None:
     """The id of the task that the idempotency key made; raises Conflict for another body."""
     if found is None:

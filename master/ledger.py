@@ -32,7 +32,7 @@ CLOCK_SLACK_S = 86400.0  # an agent's clock may be wrong; times beyond this are 
 SWEPT_AT_ONCE = 500  # runs or tasks that one verb of the sweep takes on; the rest is next
 
 
-class _Effects:
+class Effects:
     """Applies changes to the transaction and remembers what the hub has to know of them."""
 
     def __init__(self, tx: Tx):
@@ -57,7 +57,7 @@ class _Effects:
         for sweep in change.sweeps:
             self._sweep(sweep)
         for task in change.tasks:
-            self.task(rolled(self._tx, _task(self._tx, task.id)))
+            self.task(rolled(self._tx, task_of(self._tx, task.id)))
 
     def agent(self, agent: Agent) -> None:
         if agent != self._tx.agent(agent.id):
@@ -96,7 +96,7 @@ class _Effects:
         )
 
     def _sweep(self, sweep: Sweep) -> None:
-        task = _task(self._tx, sweep.task)
+        task = task_of(self._tx, sweep.task)
         if sweep.want is not None:
             for run in self._tx.runs_of_task(task, RunState.RUNNING, RunState.UNKNOWN):
                 self.run(swept(run, sweep))
@@ -117,7 +117,7 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
     judged = handout.judge_poll(
         agent, runs, _tasks(tx, runs), asked, tx.now, held_back=hold_of(tx) is not None
     )
-    effects = _Effects(tx)
+    effects = Effects(tx)
     if judged.quarantine is not None:
         _bury(tx, effects, agent, Standing.QUARANTINED, judged.quarantine)
         return PollAnswer([], [], Standing.QUARANTINED, effects.changed())
@@ -127,7 +127,7 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
     sent = [*judged.sent, *_claim(tx, effects, agent_id, asked, judged)]
     return PollAnswer(
         grants=[
-            handout.grant_of(one, specs.of(tx, _task(tx, one.run.task)), tx.now) for one in sent
+            handout.grant_of(one, specs.of(tx, task_of(tx, one.run.task)), tx.now) for one in sent
         ],
         words=list(judged.words),
         standing=agent.standing,
@@ -138,7 +138,7 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
     )
 
 
-def _claim(tx: Tx, effects: _Effects, agent_id: str, asked: Poll, judged: Judgement) -> list[Sent]:
+def _claim(tx: Tx, effects: Effects, agent_id: str, asked: Poll, judged: Judgement) -> list[Sent]:
     """By priority, then age; what may not start now is passed over."""
     if not judged.places:
         return []
@@ -151,14 +151,14 @@ def _claim(tx: Tx, effects: _Effects, agent_id: str, asked: Poll, judged: Judgem
 
 
 def _claim_from(
-    tx: Tx, effects: _Effects, candidates: Iterable[RunRow], asked: Poll, places: int
+    tx: Tx, effects: Effects, candidates: Iterable[RunRow], asked: Poll, places: int
 ) -> list[Sent]:
     sent: list[Sent] = []
     for run in candidates:
         if len(sent) == places:
             break
         claimed = handout.claim(
-            _task(tx, run.task), _agent(tx, run.agent), run, asked.instance, tx.now
+            task_of(tx, run.task), _agent(tx, run.agent), run, asked.instance, tx.now
         )
         if claimed is not None:
             task, agent, run_out = claimed
@@ -176,9 +176,9 @@ def finish(tx: Tx, agent_id: str, result: Result) -> Finished:
     run = _own_run(tx, agent_id, result.run)
     if run is None:
         return Finished(ResultAnswer(offset=0, stray=True))
-    effects = _Effects(tx)
+    effects = Effects(tx)
     effects.agent(outcome.confirmed(_agent(tx, agent_id), result.hw))
-    change = outcome.finish(_task(tx, run.task), run, _believable(result, tx.now), tx.now)
+    change = outcome.finish(task_of(tx, run.task), run, _believable(result, tx.now), tx.now)
     effects.apply(_keeping_gap(change, run))
     if result.attempt != run.attempt:
         return Finished(ResultAnswer(offset=0, refused=True))
@@ -229,13 +229,13 @@ def append_output(tx: Tx, agent_id: str, output: Output) -> Appended:
     run = _own_run(tx, agent_id, output.run)
     if run is None or run.attempt != output.attempt:
         return Appended(OutputAnswer(offset=0, refused=True), None, grown=False)
-    effects = _Effects(tx)
+    effects = Effects(tx)
     answer, grown = _append(tx, effects, run.id, output.offset, output.data, output.gap_from)
     return Appended(answer, tx.run(run.id), grown)
 
 
 def _append(
-    tx: Tx, effects: _Effects, run_id: str, offset: int, content: bytes, gap_from: int | None
+    tx: Tx, effects: Effects, run_id: str, offset: int, content: bytes, gap_from: int | None
 ) -> tuple[OutputAnswer, bool]:
     run = tx.run(run_id)
     assert run is not None
@@ -257,7 +257,7 @@ def settle_done(tx: Tx, agent_id: str, done: Done) -> Changed:
     runs = _own_runs(tx, agent_id, named)
     if done.hw > agent.granted:
         runs = _merged(runs, tx.waiting_runs_of_agent(agent_id))
-    effects = _Effects(tx)
+    effects = Effects(tx)
     effects.apply(outcome.settle_done(agent, runs, _tasks(tx, runs), done, tx.now))
     return effects.changed()
 
@@ -266,8 +266,8 @@ def settle_done(tx: Tx, agent_id: str, done: Done) -> Changed:
 
 
 def cancel_task(tx: Tx, task_id: str) -> Changed:
-    effects = _Effects(tx)
-    effects.apply(outcome.cancel_task(_task(tx, task_id), tx.now))
+    effects = Effects(tx)
+    effects.apply(outcome.cancel_task(task_of(tx, task_id), tx.now))
     return effects.changed()
 
 
@@ -275,18 +275,18 @@ def cancel_run(tx: Tx, run_id: str) -> Changed:
     run = tx.run(run_id)
     if run is None:
         raise NotFound(f"no run has the id {run_id}")
-    effects = _Effects(tx)
-    effects.apply(outcome.cancel_run(_task(tx, run.task), run, tx.now))
+    effects = Effects(tx)
+    effects.apply(outcome.cancel_run(task_of(tx, run.task), run, tx.now))
     return effects.changed()
 
 
 def bury_agent(tx: Tx, agent_id: str, standing: Standing, reason: str) -> Changed:
-    effects = _Effects(tx)
+    effects = Effects(tx)
     _bury(tx, effects, _agent(tx, agent_id), standing, reason)
     return effects.changed()
 
 
-def _bury(tx: Tx, effects: _Effects, agent: Agent, standing: Standing, reason: str) -> None:
+def _bury(tx: Tx, effects: Effects, agent: Agent, standing: Standing, reason: str) -> None:
     running = [run for run in tx.open_runs(agent.id) if run.state is RunState.RUNNING]
     runs = [*running, *tx.waiting_runs_of_agent(agent.id)]
     effects.apply(outcome.bury_agent(agent, runs, _tasks(tx, runs), standing, reason, tx.now))
@@ -316,12 +316,12 @@ def hold_of(tx: Tx) -> Hold | None:
 
 def expire(tx: Tx) -> Changed:
     """At most SWEPT_AT_ONCE of each kind; the next sweep goes on."""
-    effects = _Effects(tx)
+    effects = Effects(tx)
     for (task_id,) in tx.rows("expired_tasks", now=tx.now, limit=SWEPT_AT_ONCE):
-        effects.apply(_expire_task(tx, _task(tx, task_id)))
+        effects.apply(_expire_task(tx, task_of(tx, task_id)))
     late = tx.rows("unacknowledged_late_runs", now=tx.now, limit=SWEPT_AT_ONCE)
     for run in tx.runs(id for (id,) in late):
-        task, agent = _task(tx, run.task), _agent(tx, run.agent)
+        task, agent = task_of(tx, run.task), _agent(tx, run.agent)
         effects.apply(outcome.expire_run(task, agent, run, tx.now))
     return effects.changed()
 
@@ -338,11 +338,11 @@ def silence(
     tx: Tx, listening_since: float, last_stall: float, heard_at: Callable[[str], float]
 ) -> Changed:
     """Give up waiting for agents that were not heard of for as long as their tasks say."""
-    effects = _Effects(tx)
+    effects = Effects(tx)
     counted_from = max(listening_since, last_stall)
     found = tx.rows("silent_runs", now=tx.now, counted_from=counted_from, limit=SWEPT_AT_ONCE)
     for run in tx.runs(id for (id,) in found):
-        task, agent = _task(tx, run.task), _agent(tx, run.agent)
+        task, agent = task_of(tx, run.task), _agent(tx, run.agent)
         agent = replace(agent, last_seen=max(agent.last_seen, heard_at(agent.id)))
         since = outcome.silent_since(agent, listening_since, last_stall)
         effects.apply(outcome.lose_run(task, agent, run, since, tx.now))
@@ -359,7 +359,7 @@ def _agent(tx: Tx, id: str) -> AgentRow:
     return agent
 
 
-def _task(tx: Tx, id: str) -> TaskRow:
+def task_of(tx: Tx, id: str) -> TaskRow:
     task = tx.task(id)
     if task is None:
         raise NotFound(f"no task has the id {id}")
@@ -367,7 +367,7 @@ def _task(tx: Tx, id: str) -> TaskRow:
 
 
 def _tasks(tx: Tx, runs: Iterable[Run]) -> dict[str, Task]:
-    return {run.task: _task(tx, run.task) for run in runs}
+    return {run.task: task_of(tx, run.task) for run in runs}
 
 
 def _own_run(tx: Tx, agent_id: str, run_id: str) -> RunRow | None:

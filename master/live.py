@@ -14,6 +14,7 @@ from master.changes import Hold
 from master.records import Run, Task
 from master.roster import Roster
 from master.task import waiting_reason
+from master.waves import is_released
 from utils import iso
 from wire.states import AgentState, RunState
 from wire.views import AgentView, RunView
@@ -56,6 +57,7 @@ class Live:
             self.state(view.agent),
             free=self._roster.free(view.agent),
             held=self.held.reason if self.held else None,
+            released=is_released(task, view.seq),
         )
         return replace(view, reason=reason)
 

@@ -48,6 +48,13 @@ SELECT $collect($row(runs, r))
 FROM $each(:states) j CROSS JOIN runs r
 WHERE r.task_seq = :task_seq AND r.state = j.value
 
+-- name: set_task_settings
+UPDATE tasks SET settings = :settings WHERE id = :id
+
+-- name: set_priority_of_waiting
+UPDATE runs SET priority = :priority, row_version = row_version + 1
+WHERE task_seq = :task_seq AND state = 'WAITING'
+
 -- name: waiting_below
 SELECT id FROM runs
 WHERE task_seq = :task_seq AND state = 'WAITING' AND seq < :place

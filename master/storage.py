@@ -12,7 +12,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from master import again, enrolment, groups, intake, ledger, output, retention, search, views
+from master import (
+    again,
+    enrolment,
+    groups,
+    intake,
+    ledger,
+    output,
+    retention,
+    search,
+    steering,
+    views,
+)
 from master.changes import (
     Added,
     Appended,
@@ -34,6 +45,7 @@ from master.records import Agent, Run, Task
 from master.specs import Specs
 from master.transaction import Needs
 from wire.messages import Done, Output, Poll, Register, Result
+from wire.requests import TaskChanges
 from wire.states import RunState, Standing
 from wire.views import AgentView, GridView, GroupsView, OutputView, Page, RunView, TaskView
 
@@ -117,6 +129,19 @@ class Storage:
     def cancel_run(self, run: str, by: str) -> Verb[Changed]:
         """Repeating it changes nothing. Raises NotFound."""
         return self._database.writing(lambda tx: ledger.cancel_run(tx, run), Needs(runs=(run,)))
+
+    def pause_task(self, task: str, by: str) -> Verb[Changed]:
+        """Nothing more of it is handed out. Repeating it changes nothing. Raises NotFound,
+        Conflict for a task that has ended or is being stopped; so do the next two."""
+        return self._database.writing(lambda tx: steering.pause(tx, task, by))
+
+    def resume_task(self, task: str) -> Verb[Changed]:
+        """It goes on, with its next wave if it was between two; one that goes on stays so."""
+        return self._database.writing(lambda tx: steering.resume(tx, task))
+
+    def change_task(self, task: str, changes: TaskChanges) -> Verb[Changed]:
+        """New limits, places, priority or waves. Raises InvalidValue as well."""
+        return self._database.writing(lambda tx: steering.change(tx, task, changes), DIRECT)
 
     def retry_task(self, wanted: Retry) -> Verb[Retried]:
         """A new task on the hosts whose runs are in the states that are wanted, as they are now.
@@ -240,6 +265,10 @@ class Storage:
     def expire(self) -> Verb[Changed]:
         """Skip what has not started in time."""
         return self._database.writing(ledger.expire)
+
+    def resume_due(self) -> Verb[Changed]:
+        """Tasks go on whose pause between two waves is over."""
+        return self._database.writing(steering.resume_due)
 
     def silence(
         self,

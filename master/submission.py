@@ -8,13 +8,17 @@ import base64
 import binascii
 import math
 import re
+from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
+from msgspec.structs import asdict
 
+from master import waves
+from master.records import Task
 from master.task import resolve_parallel
 from wire.errors import InvalidValue, TooLarge
 from wire.messages import MAX_SCRIPT_BYTES
-from wire.requests import Submission
+from wire.requests import Submission, TaskChanges
 
 MAX_SECONDS = 10 * 365 * 86400
 MAX_PRIORITY = 1000
@@ -47,7 +51,26 @@ def check(submission: Submission) -> Plan:
     if not submission.targets:
         raise _wrong("targets", "[]", "at least one agent id, or an expression such as web[01-20]")
     count, rate = _limits(submission)
+    _check_waves(submission)
     return Plan(script, _parallel(submission.parallel), count, rate, submission)
+
+
+def check_changes(task: Task, changes: TaskChanges) -> tuple[dict[str, Any], Plan]:
+    """What of a task shall have another value, by field, and the plan that this makes.
+
+    Raises InvalidValue as `check` does; of the plan only what can be changed means anything.
+    """
+    given = {name: value for name, value in asdict(changes).items() if value is not UNSET}
+    if not given:
+        names = ", ".join(TaskChanges.__struct_fields__)
+        raise InvalidValue(f"nothing is to be changed; give one or more of {names}")
+    waves_named = [name for name in ("rolling", "between_waves", "wave_pause") if name in given]
+    if waves_named and not task.rolling:
+        field = waves_named[0]
+        raise InvalidValue(f"{field}: the task was submitted without waves", field=field)
+    limits = {name: task.settings.get(name) for name in ("fail_count", "fail_rate")}
+    as_new: dict[str, Any] = {**limits, "rolling": task.rolling or None, **given}
+    return given, check(Submission(script="true", targets="@*", **as_new))
 
 
 def check_key(key: str | None) -> None:
@@ -99,10 +122,14 @@ def _decoded(coded: str) -> bytes:
 
 
 def _choices(submission: Submission) -> None:
-    for field, allowed in (("on_limit", ("finish", "kill")), ("offline", ("wait", "skip"))):
+    for field, allowed in (
+        ("on_limit", ("finish", "kill")),
+        ("offline", ("wait", "skip")),
+        ("between_waves", waves.BETWEEN),
+    ):
         value = getattr(submission, field)
         if value not in allowed:
-            raise _wrong(field, _short(value), f"{allowed[0]} or {allowed[1]}")
+            raise _wrong(field, _short(value), " or ".join(allowed))
 
 
 def _numbers(submission: Submission) -> None:
@@ -111,6 +138,7 @@ def _numbers(submission: Submission) -> None:
         ("grace", 0),
         ("expires_in", 1),
         ("lost_after", 1),
+        ("wave_pause", 0),
     ):
         value = getattr(submission, field)
         if not math.isfinite(value) or not least <= value <= MAX_SECONDS:
@@ -147,6 +175,26 @@ def _parallel(parallel: int | str) -> int | str:
     except ValueError as error:
         raise InvalidValue(f"parallel {error}", field="parallel") from error
     return parallel
+
+
+def _check_waves(submission: Submission) -> None:
+    if submission.rolling is not None:
+        check_rolling(submission.rolling)
+        return
+    for field, plain in (("between_waves", waves.GO), ("wave_pause", 0)):
+        value = getattr(submission, field)
+        if value != plain:
+            raise InvalidValue(
+                f"{field} is {value!r}, but the task has no waves; give rolling, such as 1 10% +10",
+                field=field,
+            )
+
+
+def check_rolling(rolling: str) -> None:
+    try:
+        waves.parse(rolling)
+    except ValueError as error:
+        raise InvalidValue(f"rolling {error}", field="rolling") from error
 
 
 def _words(submission: Submission) -> None:

@@ -123,15 +123,22 @@ def _within(task: Task) -> tuple[TaskState, str]:
 
 
 def waiting_reason(
-    task: Task, agent: AgentState, *, free: int | None, held: str | None = None
+    task: Task,
+    agent: AgentState,
+    *,
+    free: int | None,
+    held: str | None = None,
+    released: bool = True,
 ) -> str:
     """Why a WAITING run waits, for people.
 
     `free`: slots the agent said it has, None when it has not said. `held`: why the master
-    hands nothing out to anybody, None when it does.
+    hands nothing out to anybody, None when it does. `released`: its wave has begun.
     """
     if task.state is TaskState.PAUSED:
         return "paused"
+    if not released:
+        return "its wave has not begun"
     if held is not None:
         return f"hand-outs are held: {held}"
     if agent is AgentState.OFFLINE:

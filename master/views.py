@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from master import again
+from master import again, waves
 from master.changes import Credential, Hold
 from master.enrolment import credential, hash_of
 from master.intake import same_task
@@ -21,7 +21,7 @@ from master.rows import AgentRow, RunRow, TaskRow, decode_rows, to_json
 from utils import iso
 from wire.errors import Malformed, NotFound
 from wire.states import AgentState, RunState
-from wire.views import LETTERS, AgentView, GridView, Page, RunView, TaskView
+from wire.views import LETTERS, AgentView, GridView, Page, RunView, TaskView, WaveView
 
 MAX_LIMIT = 10_000
 LARGEST_KEY = 1 << 62
@@ -112,6 +112,18 @@ def task_view(task: Task) -> TaskView:
         counts={state.value: getattr(task, state.lower()) for state in RunState},
         settings=task.settings,
         retry_of=task.retry_of,
+        wave=_wave_view(task),
+    )
+
+
+def _wave_view(task: Task) -> WaveView | None:
+    if task.released is None:
+        return None
+    return WaveView(
+        number=task.wave,
+        of=waves.waves_in_all(task),
+        released=task.released,
+        resume_at=iso(task.resume_at),
     )
 
 
@@ -205,6 +217,7 @@ def run_view(run: Run) -> RunView:
         killed=run.killed,
         survivors=run.survivors,
         left_running=run.left_running,
+        seq=run.seq,
     )
 
 

@@ -3,7 +3,7 @@
 Each carries the credential of the person or program behind it; the master judges it.
 """
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 
 class RegisterWeb(Struct):
@@ -45,6 +45,9 @@ class Submission(Struct, forbid_unknown_fields=True):
     expires_in: float = 86400.0
     offline: str = "wait"  # or "skip"
     lost_after: float = 900.0
+    rolling: str | None = None  # sizes of waves, such as "1 10% +10"; None: no waves
+    between_waves: str = "go"  # or "pause_after_failure", "ask"
+    wave_pause: float = 0.0
     expect: str | None = None
 
 
@@ -65,6 +68,24 @@ class RetryTask(Struct):
     id: str  # the task's
     states: list[str]  # FAILED, TIMEOUT, SKIPPED, UNKNOWN, CANCELLED
     key: str | None = None  # Idempotency-Key
+
+
+class TaskChanges(Struct, forbid_unknown_fields=True):
+    """What may still be changed of a task that has not ended; what is absent stays."""
+
+    parallel: int | str | UnsetType = UNSET
+    priority: int | UnsetType = UNSET
+    fail_count: int | UnsetType | None = UNSET
+    fail_rate: float | UnsetType | None = UNSET
+    rolling: str | UnsetType = UNSET  # of the waves to come; only of a task that has some
+    between_waves: str | UnsetType = UNSET
+    wave_pause: float | UnsetType = UNSET
+
+
+class ChangeTask(Struct):
+    auth: Auth
+    id: str
+    changes: TaskChanges
 
 
 class ById(Struct):

@@ -80,6 +80,18 @@ class AgentView(Struct):
     fingerprint: str | None = None  # of its key; of a host that waits, or asked for alone
 
 
+class WaveView(Struct):
+    """Where a rolling task is: wave `number` of `of`; the first `released` targets had their turn.
+
+    `resume_at`: when a pause between two waves ends by itself.
+    """
+
+    number: int
+    of: int
+    released: int
+    resume_at: str | None = None
+
+
 class TaskView(Struct):
     id: str
     name: str
@@ -94,6 +106,7 @@ class TaskView(Struct):
     settings: dict[str, Any]
     script_base64: str | None = None  # only get_task fills it
     retry_of: str | None = None  # the task whose runs this one repeats
+    wave: WaveView | None = None  # None: the task does not roll
 
 
 class RunView(Struct):
@@ -115,6 +128,7 @@ class RunView(Struct):
     killed: bool
     survivors: list[int]
     left_running: int
+    seq: int = 0  # its place among the targets, from 0
     task_name: str | None = None  # only get_runs_of_agent fills it
 
 

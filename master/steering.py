@@ -1,0 +1,96 @@
+"""What may people change of a task that goes on? Whether it does, limits, places, coming waves."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from master import waves
+from master.books import Books, Change
+from master.changes import Changed
+from master.ledger import SWEPT_AT_ONCE, Effects, task_of
+from master.records import Task
+from master.rolling import is_between
+from master.rows import to_json
+from master.submission import Plan, check_changes
+from master.task import resolve_parallel
+from master.transaction import Tx
+from wire.errors import Conflict
+from wire.requests import TaskChanges
+from wire.states import ENDED_TASK, TaskState
+
+_PLAIN = ("priority", "rolling", "between_waves", "wave_pause")
+
+
+def pause(tx: Tx, id: str, by: str) -> Changed:
+    """Nothing more of the task is handed out; what runs goes on. Repeating it changes nothing.
+
+    A pause between two waves that would have ended by itself now waits for a person.
+    """
+    task = _open_task(tx, id)
+    if task.state is TaskState.PAUSED and task.resume_at is None:
+        return Changed()
+    if task.state is TaskState.PAUSED:
+        return _put(tx, replace(task, reason=f"paused by {by}", resume_at=None))
+    return _put(tx, waves.paused(task, f"paused by {by}"))
+
+
+def resume(tx: Tx, id: str) -> Changed:
+    """A paused task goes on, with its next wave if it was between two. A task that is not paused
+    stays as it is."""
+    task = _open_task(tx, id)
+    if task.state is not TaskState.PAUSED:
+        return Changed()
+    return _put(tx, waves.resumed(task, tx.now, wave_over=is_between(tx, task)))
+
+
+def resume_due(tx: Tx) -> Changed:
+    """Tasks whose pause between two waves is over go on; at most SWEPT_AT_ONCE, then the next."""
+    effects = Effects(tx)
+    for (id,) in tx.rows("resuming_tasks", now=tx.now, limit=SWEPT_AT_ONCE):
+        task = task_of(tx, id)
+        going_on = waves.resumed(task, tx.now, wave_over=is_between(tx, task))
+        effects.apply(Change(tasks=(going_on,)))
+    return effects.changed()
+
+
+def change(tx: Tx, id: str, changes: TaskChanges) -> Changed:
+    """New limits, places, priority or waves. Raises NotFound, InvalidValue, Conflict.
+
+    A limit that the failures exceed already stops the task.
+    """
+    task = _open_task(tx, id)
+    given, plan = check_changes(task, changes)
+    tx.execute("set_task_settings", id=id, settings=to_json({**task.settings, **given}))
+    if task.priority != given.get("priority", task.priority):
+        tx.execute("set_priority_of_waiting", task_seq=task.seq, priority=given["priority"])
+    tx.forget()
+    books = Books({id: _changed(task_of(tx, id), given, plan)}, tx.now)
+    books.look_at(id)
+    effects = Effects(tx)
+    effects.apply(books.close())
+    return effects.changed()
+
+
+def _changed(task: Task, given: dict[str, Any], plan: Plan) -> Task:
+    plain = {name: given[name] for name in _PLAIN if name in given}
+    task = replace(task, fail_count=plan.fail_count, fail_rate=plan.fail_rate, **plain)
+    if "parallel" in given:
+        task = replace(task, parallel=resolve_parallel(plan.parallel, task.total))
+    if "rolling" in given:
+        task = replace(task, wave_part=0)  # the new expression begins with the next wave
+    return task
+
+
+def _open_task(tx: Tx, id: str) -> Task:
+    task = task_of(tx, id)
+    if task.state in ENDED_TASK:
+        raise Conflict(f"task {id} has ended, {task.state}: nothing of it can be changed")
+    if task.stop is not None:
+        raise Conflict(f"task {id} is being stopped: nothing of it can be changed")
+    return task
+
+
+def _put(tx: Tx, task: Task) -> Changed:
+    effects = Effects(tx)
+    effects.apply(Change(tasks=(task,)))
+    return effects.changed()
