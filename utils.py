@@ -30,6 +30,10 @@ class StartError(Exception):
     """The program cannot start, for a reason that the operator can mend; shown as one line."""
 
 
+class MisfitSettings(StartError):
+    """Each setting is right by itself, but not together with another; exit code 2."""
+
+
 # ---- logging
 
 
@@ -96,12 +100,13 @@ def setting(
     only: str | None = None,
     check: Callable[[T], str | None] | None = None,
 ) -> T:
-    """One field of a settings dataclass, of type str, int, float or Path, or one of them or None.
+    """One field of a settings dataclass, of type str, int, float, bool or Path, or such or None.
 
     Field `state_dir` becomes `--state-dir`, `MSCHEDULE_STATE_DIR` and the TOML key `state_dir`.
     `secret`: on the command line only `-` is taken, and read from stdin; the value is never
     repeated in a message. `only`: "argv" for what asks for an action, "environment" for what
     only tests change. `check`: for a bad value says what would be right, else None.
+    A bool is yes or no; its flag alone means yes.
     """
     rule = _Rule(help, metavar, choices, minimum, maximum, secret, only, check)
     return dataclasses.field(default=default, metadata={"rule": rule})
@@ -206,6 +211,7 @@ def _read_argv(argv: Sequence[str], options: list[_Option]) -> dict[str, str]:
     """
     names = {option.flag: option.name for option in options if option.rule.only != "environment"}
     names["--config"] = "config"
+    alone = {option.flag for option in options if option.kind is bool}
     given: dict[str, str] = {}
     words = iter(argv)
     for word in words:
@@ -214,9 +220,14 @@ def _read_argv(argv: Sequence[str], options: list[_Option]) -> dict[str, str]:
             raise _BadSetting(
                 "argument", word, "the command line", "must be one of those of --help"
             )
-        if not equals and (following := next(words, None)) is None:
-            raise _BadSetting(names[flag], "", flag, "a value must follow")
-        given[names[flag]] = value if equals else following or ""
+        if not equals and flag in alone:
+            value = "yes"
+        elif not equals:
+            following = next(words, None)
+            if following is None:
+                raise _BadSetting(names[flag], "", flag, "a value must follow")
+            value = following
+        given[names[flag]] = value
     return given
 
 
@@ -257,14 +268,24 @@ _TOML_TYPES: dict[type, tuple[type, ...]] = {Path: (str,), float: (int, float)}
 def _from_table(option: _Option, value: object) -> Any:
     """A TOML value has a type of its own, which must fit; 5 is taken for 5.0."""
     wanted = _TOML_TYPES.get(option.kind, (option.kind,))
-    if isinstance(value, bool) or not isinstance(value, wanted):
+    if isinstance(value, bool) is not (option.kind is bool) or not isinstance(value, wanted):
         raise _BadSetting(option.name, _shown(option, value), "the TOML file", _right(option))
     return _parsed(option, str(value), "the TOML file")
 
 
+_YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def _yes_or_no(text: str) -> bool:
+    try:
+        return _YES_OR_NO[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
 def _parsed(option: _Option, text: str, source: str) -> Any:
     try:
-        value = option.kind(text)
+        value = _yes_or_no(text) if option.kind is bool else option.kind(text)
     except ValueError:
         raise _BadSetting(option.name, _shown(option, text), source, _right(option)) from None
     right = _right(option) if text == "" or not _fits(option.rule, value) else None
@@ -289,7 +310,13 @@ def _shown(option: _Option, value: object) -> object:
     return "…" if option.rule.secret else value
 
 
-_NOUNS = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+_NOUNS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "yes or no",
+    str: "a text",
+    Path: "a path",
+}
 
 
 def _right(option: _Option) -> str:
@@ -331,7 +358,8 @@ def _help(cls: type[Any], program: str, options: list[_Option]) -> str:
             head = option.variable
         else:
             rule = option.rule
-            head = f"{option.flag} {rule.metavar or '|'.join(rule.choices) or option.kind.__name__}"
+            takes = rule.metavar or "|".join(rule.choices) or option.kind.__name__
+            head = f"{option.flag} {'[=yes|no]' if option.kind is bool else takes}"
         entries.append((head, f"{option.rule.help} ({_origin(option)})"))
     about = (cls.__doc__ or "").strip().splitlines()[0]
     listed = "".join(f"  {head}\n      {text}\n" for head, text in entries)
@@ -340,6 +368,8 @@ def _help(cls: type[Any], program: str, options: list[_Option]) -> str:
 
 def _origin(option: _Option) -> str:
     shown = "none" if option.default is None else str(option.default)
+    if option.kind is bool:
+        shown = "yes" if option.default else "no"
     has_variable = option.rule.only is None
     return f"{option.variable}, default {shown}" if has_variable else f"default {shown}"
 
@@ -350,7 +380,7 @@ def _origin(option: _Option) -> str:
 def launch(cls: type[S], program: str, run: Callable[[S], int]) -> int:
     """Settings, logging, failpoints, then `run(settings)`; its exit code is the program's.
 
-    A StartError becomes one line and exit code 1.
+    A StartError becomes one line and exit code 1, or 2 if settings do not fit together.
     """
     settings = load_settings(cls, program)
     set_up_logging(getattr(settings, "log_level", "info"))
@@ -359,7 +389,7 @@ def launch(cls: type[S], program: str, run: Callable[[S], int]) -> int:
         return run(settings)
     except StartError as error:
         print(f"{program}: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, MisfitSettings) else 1
 
 
 # ---- state directories and private files

@@ -27,6 +27,7 @@ PACKAGES = {
     "chromium": "chromium",
     "curl": "curl",
     "ip": "iproute2",
+    "openssl": "openssl",
     "strace": "strace",
     "systemd-analyze": "systemd",
 }

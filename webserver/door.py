@@ -9,14 +9,14 @@ from urllib.parse import quote
 from aiohttp import web
 
 from webserver.context import Caller, Master
+from webserver.cookies import SESSION, read_cookie
+from webserver.proxies import seen
 from webserver.refusals import LoginNeeded
 from webserver.sessions import Session, Sessions
 from wire.errors import Forbidden, Unauthenticated
 from wire.requests import Auth, JustAuth
 from wire.views import WhoAmI
 
-SESSION_COOKIE = "mschedule_session"
-VISITOR_COOKIE = "mschedule_visitor"  # of somebody not logged in; seals the login form
 FORM_TOKEN_HEADER = "X-CSRF-Token"
 FORM_TOKEN_FIELD = "csrf"
 
@@ -24,7 +24,7 @@ BELIEVED_S = 2.0  # how long a confirmed token needs no question; each call is j
 MOST_BELIEVED = 10_000
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}")  # RFC 6750, with room
-_SAFE = frozenset({"GET", "HEAD"})
+SAFE = frozenset({"GET", "HEAD"})
 
 
 class Door:
@@ -46,8 +46,7 @@ class Door:
         session = self.session(request)
         if session is None:
             raise Unauthenticated("send a token: Authorization: Bearer …")
-        if request.method not in _SAFE:
-            check_origin(request)
+        if request.method not in SAFE:
             self.check_form_token(session.id, request.headers.get(FORM_TOKEN_HEADER, ""))
         return await self.confirm(session.token, request)
 
@@ -59,15 +58,15 @@ class Door:
         session = self.session(request)
         if session is None:
             raise LoginNeeded(login_url(request))
-        auth = Auth(session.token, request.remote or "")
+        auth = Auth(session.token, seen(request).address)
         return Caller(auth, session.name, session.role, self.sessions.form_token(session.id))
 
     def end_session(self, request: web.Request) -> None:
-        self.sessions.close(request.cookies.get(SESSION_COOKIE, ""))
+        self.sessions.close(read_cookie(request, SESSION))
 
     async def confirm(self, token: str, request: web.Request) -> Caller:
         """The caller whom the master knows by this token, asked a moment ago at most."""
-        auth = Auth(token, request.remote or "")
+        auth = Auth(token, seen(request).address)
         who = await self._who(auth, token)
         return Caller(auth, who.name, who.role)
 
@@ -84,7 +83,7 @@ class Door:
         return who
 
     def session(self, request: web.Request) -> Session | None:
-        cookie = request.cookies.get(SESSION_COOKIE)
+        cookie = read_cookie(request, SESSION)
         return self.sessions.find(cookie) if cookie else None
 
     def check_form_token(self, cookie: str, form_token: str) -> None:
@@ -113,18 +112,23 @@ def looks_like_token(text: str) -> bool:
 def check_origin(request: web.Request) -> None:
     """Refuse what another site's page makes a browser send; non-browsers send no Origin.
 
-    Only the host is compared: in front of us there may be a proxy that speaks HTTPS.
+    The scheme is only compared where it is known: in front of us there may be a server that
+    speaks TLS and is not named as a proxy.
     """
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise Forbidden("this request comes from another site")
     origin = request.headers.get("Origin")
-    if origin is not None and origin.lower().partition("://")[2] != request.host.lower():
+    if origin is None:
+        return
+    scheme, _, host = origin.lower().partition("://")
+    here = seen(request)
+    if host != here.host.lower() or (here.secure and scheme != "https"):
         raise Forbidden("this request comes from another site")
 
 
 def login_url(request: web.Request) -> str:
     """The login, and from there back to the page that was asked for."""
-    if request.method not in _SAFE or request.rel_url.raw_path == "/":
+    if request.method not in SAFE or request.rel_url.raw_path == "/":
         return "/login"
     return "/login?next=" + quote(request.rel_url.raw_path_qs, safe="")
 

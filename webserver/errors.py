@@ -11,6 +11,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from webserver.door import DOOR
+from webserver.proxies import seen
 from webserver.refusals import (
     LoginNeeded,
     MethodNotAllowed,
@@ -143,6 +144,7 @@ def _page(request: web.Request, refusal: Refusal) -> web.Response:
         "error.html",
         status=refusal.status,
         caller=request.app[DOOR].page_caller(request) if session else None,
+        in_the_open=seen(request).in_the_open,
         title=_TITLES.get(refusal.status, "Something broke"),
         message=refusal.message,
         away=away,

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from webserver.body import query, read_form
-from webserver.door import DOOR, FORM_TOKEN_FIELD, SESSION_COOKIE, check_origin
+from webserver.cookies import SESSION, read_cookie
+from webserver.door import DOOR, FORM_TOKEN_FIELD
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,10 @@ class Form:
         return self.fields.get(name, [])
 
 
-async def own_form(request: web.Request, cookie_name: str = SESSION_COOKIE) -> Form:
+async def own_form(request: web.Request, cookie_name: str = SESSION) -> Form:
     """The form, if it comes from a page that we gave to this browser; else Forbidden."""
-    check_origin(request)
     form = Form(await read_form(request))
-    cookie = request.cookies.get(cookie_name, "")
+    cookie = read_cookie(request, cookie_name)
     request.app[DOOR].check_form_token(cookie, form.text(FORM_TOKEN_FIELD))
     return form
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from webserver.context import MASTER, Caller
 from webserver.forms import own_form, see
+from webserver.proxies import seen
 from webserver.rendering import render
 from wire.errors import Refusal
 from wire.requests import JustAuth
@@ -17,7 +18,12 @@ async def framed(
 ) -> web.Response:
     """A page from a template, with what the frame shows."""
     return render(
-        name, status=status, caller=caller, master=await _status(request, caller), **values
+        name,
+        status=status,
+        caller=caller,
+        master=await _status(request, caller),
+        in_the_open=seen(request).in_the_open,
+        **values,
     )
 
 

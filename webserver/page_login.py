@@ -5,14 +5,10 @@ import secrets
 from aiohttp import web
 
 from webserver.context import Caller
-from webserver.door import (
-    DOOR,
-    SESSION_COOKIE,
-    VISITOR_COOKIE,
-    looks_like_token,
-    way_back,
-)
+from webserver.cookies import SESSION, VISITOR, drop_cookie, keep_cookie, read_cookie
+from webserver.door import DOOR, looks_like_token, way_back
 from webserver.forms import own_form, see
+from webserver.proxies import seen
 from webserver.rendering import render
 from wire.errors import Unauthenticated
 
@@ -24,7 +20,7 @@ async def show_login(request: web.Request, _: Caller) -> web.StreamResponse:
 
 
 async def log_in(request: web.Request, _: Caller) -> web.StreamResponse:
-    form = await own_form(request, VISITOR_COOKIE)
+    form = await own_form(request, VISITOR)
     door, token = request.app[DOOR], form.word("token")
     if not looks_like_token(token):
         return _login_page(request, form.text("next"), WRONG)
@@ -34,7 +30,7 @@ async def log_in(request: web.Request, _: Caller) -> web.StreamResponse:
         return _login_page(request, form.text("next"), WRONG)
     session = door.sessions.open(token, caller.name, caller.role)
     response = see(way_back(form.text("next")))
-    _set_cookie(request, response, SESSION_COOKIE, session.id)
+    keep_cookie(request, response, SESSION, session.id)
     return response
 
 
@@ -44,23 +40,19 @@ async def log_out(request: web.Request, _: Caller) -> web.StreamResponse:
         return response
     await own_form(request)
     request.app[DOOR].end_session(request)
-    response.del_cookie(SESSION_COOKIE)
+    drop_cookie(request, response, SESSION)
     return response
 
 
 def _login_page(request: web.Request, path: str, error: str | None = None) -> web.Response:
-    visitor = request.cookies.get(VISITOR_COOKIE) or secrets.token_urlsafe(16)
+    visitor = read_cookie(request, VISITOR) or secrets.token_urlsafe(16)
     response = render(
         "login.html",
         status=401 if error else 200,
         error=error,
+        in_the_open=seen(request).in_the_open,
         next=way_back(path),
         form_token=request.app[DOOR].sessions.form_token(visitor),
     )
-    _set_cookie(request, response, VISITOR_COOKIE, visitor)
+    keep_cookie(request, response, VISITOR, visitor)
     return response
-
-
-def _set_cookie(request: web.Request, response: web.Response, name: str, value: str) -> None:
-    """For this browser session only, out of reach of scripts and of other sites' requests."""
-    response.set_cookie(name, value, httponly=True, samesite="Strict", secure=request.secure)

@@ -93,13 +93,14 @@ def render(
     status: int = 200,
     caller: Caller | None = None,
     master: StatusView | None = None,
+    in_the_open: bool = False,
     **values: Any,
 ) -> web.Response:
     """A page from a template.
 
     `caller` None stands for somebody who has not logged in, `master` None for a master
-    that did not say how it is.
+    that did not say how it is. `in_the_open`: the page travels unencrypted over a network.
     """
-    given = {"refresh_s": None, **values}
+    given = {"refresh_s": None, "in_the_open": in_the_open, **values}
     text = _environment().get_template(name).render(caller=caller, master=master, **given)
     return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")

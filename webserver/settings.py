@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils import LOG_LEVELS, secret_or_file, setting
+from webserver.proxies import Proxies, networks, wrong_networks
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,22 @@ class Settings:
         secret=True,
     )
     join_file: Path | None = setting(None, "file that holds the join string", metavar="file")
+    tls_cert: Path | None = setting(
+        None, "certificate with its chain, as PEM; with it the web speaks TLS", metavar="file"
+    )
+    tls_key: Path | None = setting(
+        None, "private key of the certificate, as PEM, unencrypted", metavar="file"
+    )
+    trusted_proxies: str | None = setting(
+        None,
+        "addresses or networks, with commas between them, whose X-Forwarded-For, -Proto and -Host "
+        "are believed",
+        metavar="addresses",
+        check=wrong_networks,
+    )
+    plain_http: bool = setting(
+        False, "serve without TLS on an address that others reach: they can read passwords"
+    )
     master_timeout: float = setting(
         10.0, "seconds that the master has for an answer", minimum=0.1, maximum=300
     )
@@ -32,3 +49,6 @@ class Settings:
     def join_string(self) -> str | None:
         """The join string, if one was given and is still there."""
         return secret_or_file(self.join, self.join_file)
+
+    def proxies(self) -> Proxies:
+        return Proxies(networks(self.trusted_proxies or ""))

@@ -12,6 +12,7 @@ import webserver.settings
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
+SHOWN = {"None": "none", "True": "yes", "False": "no"}
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 
 
@@ -21,7 +22,7 @@ def row(field) -> str:
     cells = [
         f"`--{field.name.replace('_', '-')}`",
         variable,
-        "none" if field.default is None else str(field.default),
+        SHOWN.get(str(field.default), str(field.default)),
         rule.help,
     ]
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"

@@ -29,6 +29,7 @@ class Example:
     action: str | None = setting(None, "do it", choices=("now",), only="argv")
     boot_file: Path = setting(Path("/proc/x"), "for tests", only="environment")
     even: int = setting(2, "even", check=lambda n: "must be even" if n % 2 else None)
+    plain: bool = setting(False, "yes or no")
 
 
 def load(*argv: str, **environ: str) -> Example:
@@ -70,6 +71,32 @@ def test_it_takes_each_type_from_the_file(config):
     assert load("--config", path) == Example(
         name="db1", slots=3, heartbeat=5.0, state_dir=Path("/tmp/s")
     )
+
+
+@pytest.mark.parametrize(
+    ("argv", "plain"),
+    [
+        (["--plain"], True),
+        (["--plain=yes"], True),
+        (["--plain=no"], False),
+        (["--plain", "--name=db1"], True),
+    ],
+)
+def test_it_takes_a_flag_that_stands_alone_for_yes(argv, plain):
+    assert load(*argv).plain is plain
+
+
+def test_it_takes_yes_and_no_from_every_layer(config):
+    assert load(MSCHEDULE_PLAIN="TRUE").plain
+    assert not load("--plain=no", MSCHEDULE_PLAIN="1").plain
+    assert load("--config", config("plain = true")).plain
+
+
+def test_it_refuses_what_is_neither_yes_nor_no(capsys, config):
+    assert "must be yes or no" in refusal(capsys, "--plain=perhaps")
+    assert "must be yes or no" in refusal(capsys, MSCHEDULE_PLAIN="2")
+    assert "must be yes or no" in refusal(capsys, "--config", config("plain = 1"))
+    assert "must be a whole number" in refusal(capsys, "--config", config("slots = true"))
 
 
 def test_it_prefers_argv_to_environment_to_file_to_default(config):

@@ -214,7 +214,7 @@ async def test_it_serves_nothing_but_its_static_files(stranger, name):
 
 async def test_it_logs_neither_query_nor_token(aiohttp_server, aiohttp_client, caplog):
     from webserver import make_app
-    from webserver.program import AccessLog
+    from webserver.logs import AccessLog
 
     caplog.set_level(logging.INFO)
     server = await aiohttp_server(make_app(FakeMaster()), access_log_class=AccessLog)

@@ -8,7 +8,7 @@ from wire.views import StatusView
 async def test_it_says_how_the_master_is(client, master):
     master.answer("get_status", StatusView("0.1.0", None, None, 40, 1, 2, 3))
     response = await client.get("/api/v1/status")
-    assert await response.json() == {
+    said = {
         "version": "0.1.0",
         "held": None,
         "held_since": None,
@@ -17,6 +17,7 @@ async def test_it_says_how_the_master_is(client, master):
         "offline": 2,
         "tasks_active": 3,
     }
+    assert (await response.json()).items() >= said.items()
 
 
 async def test_it_says_when_to_come_back_while_the_master_is_away(client, master):
@@ -29,7 +30,7 @@ async def test_it_says_when_to_come_back_while_the_master_is_away(client, master
 
 async def test_it_says_whose_token_it_is(stranger):
     response = await stranger.get("/api/v1/whoami", headers={"Authorization": f"Bearer {OTTO}"})
-    assert await response.json() == {"name": "otto", "role": "operator"}
+    assert (await response.json()).items() >= {"name": "otto", "role": "operator"}.items()
 
 
 async def test_it_releases_held_handouts(client, master):
