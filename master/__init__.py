@@ -17,6 +17,7 @@ from master.desk import Desk
 from master.dispatch import Dispatcher
 from master.events import Ring
 from master.gate import Gate
+from master.keyring import Keyring
 from master.live import Live
 from master.purger import Purger
 from master.retention import Keep
@@ -33,6 +34,7 @@ log = getLogger(__name__)
 
 STORE = "store.sqlite"
 KEYS = "master.keys"
+SECRETS_KEY = "secrets.key"
 ADMIN_TOKEN = "admin.token"
 TICK_S = 0.5
 TOUCH_S = 5.0  # how often the store is told who was heard
@@ -81,7 +83,9 @@ class Master:
         self._stopping = Event()
         self._clock = SteadyClock()
         self._attention = Attention(self._clock())
-        self._storage = Storage(self._directory / STORE, clock=self._clock)
+        self._keyring = Keyring(self._directory / SECRETS_KEY)
+        vault = self._keyring.vault
+        self._storage = Storage(self._directory / STORE, clock=self._clock, vault=vault)
         self._roster = Roster(settings.heartbeat)
         self._live = Live(self._roster, self._clock)
         self._purger = Purger(self._storage, _keep(settings))
@@ -89,7 +93,9 @@ class Master:
         ring = Ring(self._live.event)
         self._dispatcher = Dispatcher(self._storage, self._roster, ring, self._waiters, self._live)
         gate = Gate(self._storage)
-        desk = Desk(self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live)
+        desk = Desk(
+            self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live, vault
+        )
         board = Board(self._storage, self._roster, ring, self._live)
         accounts = Accounts()
         self._manager = ConnectionManager(
@@ -101,6 +107,8 @@ class Master:
     def serve(self) -> None:
         """Listen, and return when `stop` was called."""
         try:
+            forget = self._settings.lost_secrets == "forget"
+            self._keyring.settle(self._storage, forget=forget)
             self._first_start()
             self._roster.load(self._storage.all_agents().wait(), self._storage.web_keys().wait())
             self._live.held = self._storage.held().wait()

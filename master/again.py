@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from master import intake
+from master import intake, sealing
 from master.changes import NewTask, Retried, Retry
 from master.records import Task
 from master.rows import TaskRow, to_json
+from master.secrets import Vault
 from master.targets import some
 from master.task import resolve_parallel
 from master.transaction import Tx
@@ -59,8 +61,10 @@ def hosts_of(row: tuple[Any, ...] | None) -> Hosts:
     return Hosts(list(targets.items()), list(left_out.values()))
 
 
-def retry(tx: Tx, wanted: Retry) -> Retried:
-    """Raises NotFound, InvalidValue (nothing to repeat), Conflict (the key made something else)."""
+def retry(tx: Tx, wanted: Retry, vault: Vault | None = None) -> Retried:
+    """Raises NotFound, InvalidValue (nothing to repeat), Conflict (the key made something else),
+    SecretsUnreadable.
+    """
     earlier = _made_before(tx, wanted)
     if earlier is not None:
         return Retried(earlier, created=False)
@@ -70,7 +74,10 @@ def retry(tx: Tx, wanted: Retry) -> Retried:
     states = to_json(wanted.states)
     hosts = hosts_of(tx.row("targets_of_task", task_seq=old.seq, states=states))
     _refuse_none(hosts, wanted.states)
-    new = _new_task(tx, wanted, old, hosts.targets)
+    new = replace(
+        _new_task(tx, wanted, old, hosts.targets),
+        secrets=sealing.reseal(tx, old, wanted.id, vault),
+    )
     task = intake.add_task(tx, new).task
     waiting = tuple(intake.to_wake(new, task))
     return Retried(task, True, waiting, tuple(hosts.left_out))

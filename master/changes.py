@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from master.records import Agent, Run, Task
+from master.secrets import Sealed
 from wire.messages import Grant, Held, OutputAnswer, ResultAnswer, Word
 from wire.states import RunState, Standing
 
@@ -57,6 +58,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     rolling: str = ""  # sizes of its waves, as in master/waves.py; "": all at once
     between_waves: str = "go"
     wave_pause: float = 0.0
+    secrets: tuple[Sealed, ...] = ()  # whose names are in the settings
 
 
 class Retry(Struct, frozen=True, kw_only=True):

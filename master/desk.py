@@ -23,8 +23,11 @@ from master.ids import new_id
 from master.live import Live
 from master.records import Task
 from master.roster import Roster, state_of
+from master.sealing import SETTINGS as SECRET_SETTINGS
+from master.secrets import Vault, plain_digest
 from master.storage import Storage
 from master.submission import MAX_TARGETS, Plan, check, check_key
+from master.submission_secrets import secrets_of
 from master.targets import Fleet, Previews, digest_of, fold
 from master.task import resolve_parallel
 from master.views import task_view
@@ -67,7 +70,9 @@ class Desk:
         ring: Ring,
         waiters: Waiters,
         live: Live,
+        vault: Vault,
     ):
+        self._vault = vault
         self._storage = storage
         self._roster = roster
         self._dispatcher = dispatcher
@@ -111,9 +116,13 @@ class Desk:
         """Durable when this returns. The same key again gives the same task."""
         check_key(asked.key)
         plan = check(asked.submission)
-        body_hash = hashlib.sha256(msgspec.msgpack.encode(asked.submission)).hexdigest()
+        secrets = secrets_of(asked.submission)
+        # Whoever has the store alone must not be able to try values against the hash.
+        digest = self._vault.digest if secrets else plain_digest
+        body_hash = digest(msgspec.msgpack.encode(asked.submission))
         try:
             new = self._new_task(person, plan, asked.key, body_hash)
+            new = replace(new, secrets=self._vault.seal(new.id, secrets))
         except Refusal:
             # The fleet may have changed since the same key made its task.
             earlier = self._made_by(asked.key, person, body_hash)
@@ -290,8 +299,14 @@ _SETTINGS = (
 
 
 def _settings(submission: Submission) -> dict[str, Any]:
-    """The submission as it was, without what has a place of its own; long id lists are left out."""
+    """The submission as it was, without what has a place of its own; long id lists are left out.
+
+    Of secrets there are only the names.
+    """
     settings = {name: getattr(submission, name) for name in _SETTINGS}
     if not isinstance(submission.targets, str):
         del settings["targets"]  # the runs name them
+    for name in SECRET_SETTINGS:
+        if getattr(submission, name):
+            settings[name] = sorted(getattr(submission, name))
     return settings

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from master import waves
+from master import sealing, waves
 from master.books import ended
 from master.changes import Added, NewTask
 from master.ids import new_id
@@ -23,6 +23,7 @@ def add_task(tx: Tx, new: NewTask) -> Added:
     sha256 = hashlib.sha256(new.script).hexdigest()
     tx.execute("insert_script", sha256=sha256, content=new.script)
     _insert(tx, new, sha256)
+    sealing.insert(tx, new.id, new.secrets)
     task = tx.task(new.id)
     assert task is not None
     if new.key is not None:

@@ -139,6 +139,7 @@ class _Step:
     def _forget_task(self, seq: int, id: str, script: str) -> None:
         self._tx.execute("orphan_key", task=id)
         self._tx.execute("delete_purge", seq=seq)
+        self.left -= self._tx.execute("delete_secrets", task=id)
         self._tx.execute("delete_task", seq=seq)
         self._tx.execute("delete_unused_script", sha256=script)
         self.left -= ROWS_OF_A_TASK

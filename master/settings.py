@@ -73,4 +73,10 @@ class Settings:
         metavar="size",
         check=_not_a_size,
     )
+    lost_secrets: str | None = setting(
+        None,
+        "forget: when secrets.key is lost, give up the secrets that it had sealed, and start",
+        choices=("forget",),
+        only="argv",
+    )
     log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)

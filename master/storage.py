@@ -20,6 +20,7 @@ from master import (
     ledger,
     output,
     retention,
+    sealing,
     search,
     steering,
     views,
@@ -42,6 +43,7 @@ from master.changes import (
 )
 from master.database import Database, Urgency, Verb
 from master.records import Agent, Run, Task
+from master.secrets import Vault
 from master.specs import Specs
 from master.transaction import Needs
 from wire.messages import Done, Output, Poll, Register, Result
@@ -55,12 +57,21 @@ DIRECT = Needs(direct=True)
 class Storage:
     """The store of one master, in a directory that nobody else uses (the caller locks it).
 
-    `clock` is the wall clock, so that tests can turn it. Raises StoreTooNew.
+    `clock` is the wall clock, so that tests can turn it. `vault` None: tasks with secrets are
+    kept, and cannot be handed out or repeated. Raises StoreTooNew.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, readers: int = 2):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        readers: int = 2,
+        vault: Vault | None = None,
+    ):
         self._database = Database(path, clock=clock, readers=readers)
-        self._specs = Specs()
+        self._specs = Specs(vault=vault)
+        self._vault = vault
 
     def close(self) -> None:
         """Commit what is queued, then let go of the file. Blocks the greenlet."""
@@ -147,9 +158,10 @@ class Storage:
         """A new task on the hosts whose runs are in the states that are wanted, as they are now.
 
         Durable when it returns; the same key again is the same task. Raises NotFound,
-        InvalidValue (no such run, or none of the hosts is enrolled any more), Conflict.
+        InvalidValue (no such run, or none of the hosts is enrolled any more), Conflict,
+        SecretsUnreadable.
         """
-        return self._database.writing(lambda tx: again.retry(tx, wanted), DIRECT)
+        return self._database.writing(lambda tx: again.retry(tx, wanted, self._vault), DIRECT)
 
     def targets_of(self, task: str, states: Sequence[RunState]) -> Verb[again.Hosts]:
         """The hosts whose runs of the task are in one of the states. Raises NotFound."""
@@ -293,6 +305,18 @@ class Storage:
         """One step of forgetting, behind all other verbs of its commit; see master/retention.py."""
         return self._database.writing(
             lambda tx: retention.purge(tx, keep, place, most_rows), DIRECT, Urgency.CHORE
+        )
+
+    # ---- keys of secrets
+
+    def other_secret_key(self, key_id: str) -> Verb[str | None]:
+        """The id of another key that some secret is sealed with; None: there is none."""
+        return self._database.reading(lambda reader: sealing.other_key(reader, key_id))
+
+    def forget_other_secrets(self, key_id: str) -> Verb[int]:
+        """Delete what is sealed with another key than this; how many values."""
+        return self._database.writing(
+            lambda tx: tx.execute("delete_other_secrets", key_id=key_id), DIRECT
         )
 
     # ---- hold of hand-outs

@@ -75,6 +75,12 @@ class Conflict(Refusal):
     code, status = "conflict", 409
 
 
+class SecretsUnreadable(Refusal):
+    """The secrets of a task cannot be opened with the key that the master has."""
+
+    code, status = "secrets_unreadable", 409
+
+
 class TooLarge(Refusal):
     """More bytes than are taken."""
 

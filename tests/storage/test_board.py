@@ -1,5 +1,7 @@
 """What people see and do, over a real store and the memory of a master."""
 
+import hashlib
+
 import msgspec
 import pytest
 
@@ -10,9 +12,11 @@ from master.events import Ring
 from master.gate import Person
 from master.live import Live
 from master.roster import Roster
+from master.secrets import Vault
 from master.waiters import Waiters
-from wire.errors import InvalidValue, NotFound
+from wire.errors import Conflict, InvalidValue, NotFound
 from wire.requests import (
+    AddTask,
     Auth,
     ById,
     Changes,
@@ -25,6 +29,7 @@ from wire.requests import (
     ListRunsOfAgent,
     ListTasks,
     RetryTask,
+    Submission,
 )
 from wire.states import RunState, Standing
 
@@ -42,7 +47,9 @@ class Office:
         self.ring = Ring(self.live.event)
         waiters = Waiters()
         dispatcher = Dispatcher(house.store, self.roster, self.ring, waiters, self.live)
-        self.desk = Desk(house.store, self.roster, dispatcher, self.ring, waiters, self.live)
+        self.desk = Desk(
+            house.store, self.roster, dispatcher, self.ring, waiters, self.live, Vault(bytes(32))
+        )
         self.board = Board(house.store, self.roster, self.ring, self.live)
 
     def enrol(self, *names):
@@ -221,3 +228,31 @@ def test_every_answer_can_be_sent(house, office):
     ):
         packed = msgspec.msgpack.encode(answer)
         assert msgspec.msgpack.decode(packed, type=type(answer)) is not None
+
+
+# ---- secrets
+
+
+def submit(office, key=None, **fields):
+    submission = Submission(script="echo hello\n", targets="@*", **fields)
+    return office.desk.add_task(ALICE, AddTask(AUTH, submission, key))
+
+
+def test_it_shows_the_names_of_secrets_alone(office):
+    office.enrol("web01")
+    added = submit(office, secrets={"TOKEN": "correct-horse"}, secret_files={"KEY": "battery"})
+    view = office.desk.get_task(ALICE, ById(AUTH, added.id))
+    assert view.settings["secrets"] == ["TOKEN"]
+    assert view.settings["secret_files"] == ["KEY"]
+    assert b"correct-horse" not in msgspec.json.encode(view)
+
+
+def test_it_knows_a_repeat_by_its_secrets_without_a_hash_that_can_be_guessed(office):
+    office.enrol("web01")
+    first = submit(office, key="k", secrets={"TOKEN": "correct-horse"})
+    assert submit(office, key="k", secrets={"TOKEN": "correct-horse"}).id == first.id
+    with pytest.raises(Conflict):
+        submit(office, key="k", secrets={"TOKEN": "another-horse"})
+    body = Submission(script="echo hello\n", targets="@*", secrets={"TOKEN": "correct-horse"})
+    plain = hashlib.sha256(msgspec.msgpack.encode(body)).hexdigest()
+    assert (plain,) not in office.house.sql("SELECT body_hash FROM idempotency_keys")

@@ -1,0 +1,52 @@
+"""Which secrets has a task, and how do they come into the store and out of it again?"""
+
+from collections.abc import Iterable
+
+from master.reader import Reader
+from master.records import Task
+from master.secrets import Sealed, Values, Vault, check_names
+from master.transaction import Tx
+from wire.errors import SecretsUnreadable
+
+SETTINGS = ("secrets", "secret_files")  # of a task: the names alone
+
+
+def names_of(task: Task) -> list[str]:
+    return [name for setting in SETTINGS for name in task.settings.get(setting, ())]
+
+
+def insert(tx: Tx, task: str, sealed: Iterable[Sealed]) -> None:
+    for one in sealed:
+        tx.execute(
+            "insert_secret",
+            task=task,
+            name=one.name,
+            kind=one.kind,
+            key_id=one.key_id,
+            content=one.content,
+        )
+
+
+def values_of(tx: Tx, task: Task, vault: Vault | None) -> Values:
+    """Raises SecretsUnreadable. `vault` None: this process has no key."""
+    names = names_of(task)
+    if not names:
+        return Values()
+    if vault is None:
+        raise SecretsUnreadable(f"there is no key for the secrets of task {task.id}")
+    rows = tx.rows("secrets_of_task", task=task.id)
+    values = vault.open(task.id, [Sealed(*row) for row in rows])
+    check_names(task.id, names, values)
+    return values
+
+
+def reseal(tx: Tx, old: Task, new: str, vault: Vault | None) -> tuple[Sealed, ...]:
+    """The secrets of a task for another one. Raises SecretsUnreadable."""
+    values = values_of(tx, old, vault)
+    return vault.seal(new, values) if vault is not None else ()
+
+
+def other_key(reader: Reader, key_id: str) -> str | None:
+    """The id of another key than this that something is sealed with."""
+    row = reader.row("other_secret_key", key_id=key_id)
+    return None if row is None else row[0]
