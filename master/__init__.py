@@ -91,7 +91,14 @@ class Master:
         self._purger = Purger(self._storage, _keep(settings))
         self._waiters = Waiters()
         ring = Ring(self._live.event)
-        self._dispatcher = Dispatcher(self._storage, self._roster, ring, self._waiters, self._live)
+        self._dispatcher = Dispatcher(
+            self._storage,
+            self._roster,
+            ring,
+            self._waiters,
+            self._live,
+            is_free=lambda: self._server.is_empty,
+        )
         gate = Gate(self._storage)
         desk = Desk(
             self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live, vault
@@ -102,7 +109,12 @@ class Master:
             self._storage, self._roster, self._dispatcher, desk, board, accounts, gate, self._clock
         )
         self._keys = load_or_make_keys(self._directory / KEYS)
-        self._server = Server(self._keys, self._manager.methods(), self._roster.role_of)
+        self._server = Server(
+            self._keys,
+            self._manager.methods(),
+            self._roster.role_of,
+            on_empty=self._dispatcher.read_all,
+        )
 
     def serve(self) -> None:
         """Listen, and return when `stop` was called."""

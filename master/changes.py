@@ -111,8 +111,8 @@ class PollAnswer(Struct, frozen=True):
     Without grants and words the poll stays parked. A standing other than
     ENROLLED: the agent is refused. `hold`: since this poll nothing is handed out to
     anybody, and why. `strays`: runs that the agent holds and the store does not know.
-    `idle`: nothing was handed out to the agent that is open, and nothing waits that it could
-    take.
+    `idle`: but for these grants nothing was handed out to the agent that is open, and nothing
+    waits that it could take.
     """
 
     grants: list[Grant]

@@ -5,15 +5,17 @@ with the process: agents poll again, and a sweep finds what was missed.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from gevent.event import AsyncResult
 
+from master.calm import Calm
 from master.changes import Added, Changed, Hold, NewTask, PollAnswer
 from master.events import Ring
 from master.intake import to_wake
 from master.live import Live
-from master.mailbox import Mailbox, Parked, Window, Windows
+from master.mailbox import FEW, Mailbox, Parked, Window, Windows
 from master.records import Run, Task
 from master.roster import Roster
 from master.storage import Storage
@@ -33,15 +35,24 @@ WAITING_AT_ONCE = 10_000  # agents of one task that a window loads at a time
 class Dispatcher:
     """Answers parked polls; keeps the windows of tasks, the ring of events and waiting readers."""
 
-    def __init__(self, storage: Storage, roster: Roster, ring: Ring, waiters: Waiters, live: Live):
+    def __init__(
+        self,
+        storage: Storage,
+        roster: Roster,
+        ring: Ring,
+        waiters: Waiters,
+        live: Live,
+        is_free: Callable[[], bool] = lambda: True,
+    ):
+        """`is_free()`: nothing has arrived that is not read; see `Windows`, and `read_all`."""
         self._storage = storage
         self._roster = roster
         self._ring = ring
         self._waiters = waiters
         self._live = live
         self.mailbox = Mailbox()
-        self._windows = Windows(self.mailbox, self.look)
-        self._quiet: dict[str, tuple[str, int]] = {}  # agent → instance and hw of an idle poll
+        self._windows = Windows(self.mailbox, self.look, is_free)
+        self._calm = Calm()
 
     # ---- polls
 
@@ -51,19 +62,8 @@ class Dispatcher:
         older = self.mailbox.park(parked)
         if older is not None:
             _answer_empty(older)
-        if not self._is_quiet(agent, poll):
+        if self._windows.is_out(agent) or not self._calm.covers(agent, poll):
             self.look(agent)
-
-    def _is_quiet(self, agent: str, poll: Poll) -> bool:
-        """Did the last look find nothing at all, and has nothing of the agent changed since?
-
-        Most polls of a fleet are of idle agents that come back after POLL_S; all that could
-        concern them since has passed through this hub.
-        """
-        known = self._quiet.get(agent)
-        return (
-            known == (poll.instance, poll.hw) and not poll.held and not self._windows.is_out(agent)
-        )
 
     def look(self, agent: str) -> bool:
         """Look for work on behalf of the agent's parked poll; False if none is parked.
@@ -71,7 +71,7 @@ class Dispatcher:
         An agent that misses its heartbeats would take a place and not hear of it. Its poll is
         ended instead: if it is there after all, it polls anew.
         """
-        self._quiet.pop(agent, None)
+        self._calm.disturb(agent)
         parked = self.mailbox.get(agent)
         if parked is not None and self._live.state(agent) is not AgentState.ONLINE:
             self.drop(agent)
@@ -100,7 +100,7 @@ class Dispatcher:
         """What a look found out about an agent, or the store, besides work."""
         agent, poll = parked.agent, parked.poll
         if outcome.idle and not parked.again and not poll.held:
-            self._quiet[agent] = (poll.instance, poll.hw)
+            self._calm.looked(agent, poll, outcome.grants)
         if outcome.hold is not None and self._live.held is None:
             self._live.held = Hold(outcome.hold, self._live.now())
             log.error(
@@ -150,7 +150,7 @@ class Dispatcher:
         """Tell everybody what a committed verb has changed."""
         for run in changed.runs:
             self._ring.publish("run", run)
-            self._quiet.pop(run.agent, None)
+            self._calm.saw(run)
             if run.state is RunState.RUNNING:
                 self._windows.handed_out(run.task, run.agent)
         for task in changed.tasks:
@@ -176,8 +176,12 @@ class Dispatcher:
             log.warning(f"the wave of task {window.task.id} starts with the next sweep: {agents}")
         elif self._windows.get(window.task.id) is window:
             for agent in agents:
-                self._quiet.pop(agent, None)
+                self._calm.disturb(agent)
             self._windows.open(window.task, agents)
+
+    def read_all(self) -> None:
+        """All that had arrived is read: there is time for what can wait."""
+        self._windows.go_on()
 
     def grew(self, run: Run) -> None:
         """More of a run's output has arrived."""
@@ -191,7 +195,8 @@ class Dispatcher:
     def submit(self, new: NewTask) -> Added:
         """Store a task and wake those of its agents that may start. Blocks the greenlet.
 
-        The looks are queued right behind the task, so that most often one commit has both.
+        The looks of a small task are queued right behind it, so that most often one commit has
+        both; those of a large one are paced by its window.
         """
         outcome: AsyncResult[Added] = AsyncResult()
 
@@ -212,7 +217,7 @@ class Dispatcher:
     def opened(self, task: Task, agents: list[str]) -> None:
         """A new task: wake those of its agents that may start now."""
         for agent in agents:
-            self._quiet.pop(agent, None)
+            self._calm.disturb(agent)
         self._ring.publish("task", task)
         self._waiters.saw(task)
         if task.waiting:
@@ -233,8 +238,9 @@ class Dispatcher:
 
 
 def _first(new: NewTask) -> list[str]:
-    """Those that will most likely find a place in the new task; the first wave is not known yet."""
-    if new.rolling:
+    """Those that will most likely find a place in the new task, if it is a small one; the first
+    wave is not known yet."""
+    if new.rolling or len(new.targets) > FEW:
         return []
     waiting = [agent for agent, _ in new.targets if agent not in new.skip]
     return waiting[: new.parallel or None]

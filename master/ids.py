@@ -6,7 +6,16 @@ New ids sort behind old ones, so that the indexes over them grow at one end.
 import os
 import time
 
+CHANCE_BYTES = 10
+
 
 def new_id() -> str:
     """Not to be guessed: 80 random bits. Not a secret: it tells when it was made."""
-    return f"{int(time.time() * 1000) & 0xFFFFFFFFFFFF:012x}{os.urandom(10).hex()}"
+    return new_ids(1)[0]
+
+
+def new_ids(number: int) -> list[str]:
+    """So many at once, with one call for all their chance."""
+    moment = f"{int(time.time() * 1000) & 0xFFFFFFFFFFFF:012x}"
+    chance, digits = os.urandom(CHANCE_BYTES * number).hex(), CHANCE_BYTES * 2
+    return [moment + chance[n * digits : (n + 1) * digits] for n in range(number)]

@@ -6,7 +6,7 @@ from typing import Any
 from master import sealing, waves
 from master.books import ended
 from master.changes import Added, NewTask
-from master.ids import new_id
+from master.ids import new_ids
 from master.records import Task
 from master.rolling import rolled
 from master.rows import to_json
@@ -121,9 +121,10 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
 
 def _run_rows(tx: Tx, new: NewTask) -> list[tuple[Any, ...]]:
     """(id, seq, agent, hostname, state, reason, ended_at) of each run."""
+    ids = new_ids(len(new.targets))
     return [
-        (new_id(), seq, agent, hostname, RunState.SKIPPED, new.skip_reason, tx.now)
+        (id, seq, agent, hostname, RunState.SKIPPED, new.skip_reason, tx.now)
         if agent in new.skip
-        else (new_id(), seq, agent, hostname, RunState.WAITING, "", None)
-        for seq, (agent, hostname) in enumerate(new.targets)
+        else (id, seq, agent, hostname, RunState.WAITING, "", None)
+        for id, (seq, (agent, hostname)) in zip(ids, enumerate(new.targets), strict=True)
     ]

@@ -134,8 +134,13 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
         changed=effects.changed(),
         hold=judged.hold,
         strays=judged.strays,
-        idle=not runs and judged.places > 0 and not tx.claimable(agent_id),
+        idle=not runs and _has_no_more(tx, agent_id, judged, sent),
     )
+
+
+def _has_no_more(tx: Tx, agent_id: str, judged: Judgement, sent: Sequence[Sent]) -> bool:
+    """It could take more than it was given, or as much, and nothing is left that it could take."""
+    return judged.places > 0 and len(sent) < CANDIDATES and not tx.claimable(agent_id)
 
 
 def _claim(tx: Tx, effects: Effects, agent_id: str, asked: Poll, judged: Judgement) -> list[Sent]:

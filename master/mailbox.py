@@ -6,6 +6,7 @@ the transaction of that look decides. What is here is memory of one process: los
 it, or being wrong, costs a few seconds until the next sweep, never a promise.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -16,6 +17,11 @@ from master.task import may_hand_out
 from wire.messages import Poll
 from wire.server import Call
 from wire.states import ENDED_TASK
+
+FEW = 64  # runs of a task that are woken for at once: a small task has a person waiting for it
+AT_ONCE = 64  # wakes of crowds under way: enough for the store never to wait for the next
+A_TURN = 8  # wakes of one crowd before the next one's turn
+LONG_S = 0.05
 
 
 class Parked(Struct, eq=False):
@@ -78,6 +84,11 @@ class Window:
         self.line = deque(line)  # agents whose turn has not come, in the order of their runs
         self.asked = 0  # wakes whose look has not ended
 
+    @property
+    def is_crowd(self) -> bool:
+        """So many runs that they wait here for their turn rather than before the store."""
+        return self.task.total > FEW
+
     def has_place(self, more: int = 0) -> bool:
         """One run more than `more` and those asked for may start."""
         task = self.task
@@ -92,12 +103,26 @@ class Windows:
     An agent that is not parked at its turn, or has no free slot, is passed over: the poll
     with which it comes back looks for itself. If that look finds no place, the agent stands
     in line again.
+
+    The wakes of crowds are paced: as many as keep the store busy are under way, and new ones
+    begin when nothing that has arrived is unread. So a crowd's queue is here, where it is in
+    nobody's way, and not before the store, where whatever else is asked would wait behind it.
     """
 
-    def __init__(self, mailbox: Mailbox, look: Callable[[str], bool]):
-        """`look(agent)` starts a look for the agent's parked poll; False if none is parked."""
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        look: Callable[[str], bool],
+        is_free: Callable[[], bool] = lambda: True,
+    ):
+        """`look(agent)` starts a look for the agent's parked poll; False if none is parked.
+        `is_free()`: nothing has arrived that is not read."""
         self._mailbox = mailbox
         self._look = look
+        self._is_free = is_free
+        self._turns: dict[str, Window] = {}  # crowds that may have a place to give, in turn
+        self._under_way = 0  # wakes whose look has not ended, of all tasks
+        self._went_on_at = time.monotonic()
         self._windows: dict[str, Window] = {}
         self._asked: dict[str, list[str]] = {}  # agent → the tasks it was woken for
         self._out: dict[str, set[str]] = {}  # agent → the tasks in whose line it is no more
@@ -134,6 +159,7 @@ class Windows:
     def looked(self, agent: str) -> None:
         """A look for the agent has ended: its wakes are answered, and a place may be left."""
         asked = self._asked.pop(agent, [])
+        self._under_way -= len(asked)
         for task in asked:
             if (window := self._windows.get(task)) is not None:
                 window.asked -= 1
@@ -159,19 +185,46 @@ class Windows:
             if not out:
                 del self._out[agent]
 
+    def go_on(self) -> None:
+        """Wake more of the crowds, each in its turn, up to as many as shall be under way."""
+        self._went_on_at = time.monotonic()
+        while self._turns and self._under_way < AT_ONCE:
+            task, window = next(iter(self._turns.items()))
+            del self._turns[task]
+            if self._windows.get(task) is window:
+                self._wake(window, min(A_TURN, AT_ONCE - self._under_way))
+                if window.line and window.has_place():
+                    self._turns[task] = window
+
     def _fill(self, window: Window) -> None:
-        """Wake as many as there are places; one that turns out to be away leaves its place."""
-        while agents := self._next_agents(window):
+        """Wake as many as there are places; of a crowd, as soon as it is its turn."""
+        if not window.is_crowd:
+            self._wake(window, len(window.line))
+            return
+        if window.line and window.has_place():
+            self._turns[window.task.id] = window
+        if self._turns and (self._is_free() or self._has_waited_long()):
+            self.go_on()
+
+    def _has_waited_long(self) -> bool:
+        """However much arrives, crowds get on."""
+        return time.monotonic() - self._went_on_at > LONG_S
+
+    def _wake(self, window: Window, most: int) -> None:
+        """At most so many; one that turns out to be away leaves its place to the next."""
+        while most > 0 and (agents := self._next_agents(window, most)):
             for agent in agents:
                 if self._look(agent):
                     self._asked.setdefault(agent, []).append(window.task.id)
+                    self._under_way += 1
+                    most -= 1
                 else:
                     window.asked -= 1
 
-    def _next_agents(self, window: Window) -> list[str]:
+    def _next_agents(self, window: Window, most: int) -> list[str]:
         """The agents to wake now, as many as there are places; they count as asked."""
         found: list[str] = []
-        while window.line and window.has_place(len(found)):
+        while window.line and len(found) < most and window.has_place(len(found)):
             agent = window.line.popleft()
             self._out.setdefault(agent, set()).add(window.task.id)
             parked = self._mailbox.get(agent)

@@ -29,12 +29,19 @@ class Pump:
     """Calls `take` for each message that arrives on `socket`, until stopped.
 
     `take` reads one message with zmq.DONTWAIT and deals with it; it lets zmq.Again pass,
-    which says that nothing is left. The pump belongs to the hub that starts it.
+    which says that nothing is left; `on_empty` is called each time that is so. The pump belongs
+    to the hub that starts it.
     """
 
-    def __init__(self, socket: "zmq.Socket[bytes]", take: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        socket: "zmq.Socket[bytes]",
+        take: Callable[[], None],
+        on_empty: Callable[[], None] = lambda: None,
+    ) -> None:
         self._socket = socket
         self._take = take
+        self._on_empty = on_empty
         self._waiter: Waiter | None = None  # set while it waits for the descriptor
         self._greenlet: gevent.Greenlet | None = None
 
@@ -62,7 +69,7 @@ class Pump:
 
     def _run(self) -> None:
         while self._greenlet is not None:
-            if self._drain():
+            if self._drain() and not self._has_more_after(self._on_empty):
                 self._wait()
             else:
                 gevent.sleep(0)
@@ -81,6 +88,19 @@ class Pump:
                     raise
                 log.exception("dealing with a message failed; the next one is taken")
         return False
+
+    @property
+    def is_empty(self) -> bool:
+        """All that had arrived is read, and it waits for more."""
+        return self._waiter is not None
+
+    def _has_more_after(self, call: Callable[[], None]) -> bool:
+        """What it sent may have swallowed the news that more is there."""
+        try:
+            call()
+        except Exception:
+            log.exception("what waited for a quiet moment failed")
+        return bool(int(self._socket.getsockopt(_EVENTS)) & _READABLE)
 
     def _wait(self) -> None:
         self._waiter = waiter = Waiter()

@@ -84,7 +84,8 @@ class Server:
     `role_of` gives (role, id) of a public key and is asked at every call, so that taking
     a right away works on the next call of an open connection; unknown keys are
     (STRANGER, ""). A nested mapping in `methods` is dispatched by the `type` of its
-    {"type": …, "payload": {…}} argument.
+    {"type": …, "payload": {…}} argument. `on_empty` is called each time that all messages which
+    had arrived were dealt with.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Server:
         role_of: Callable[[str], tuple[str, str]],
         *,
         limits: Mapping[str, Limit] = LIMITS,
+        on_empty: Callable[[], None] = lambda: None,
     ) -> None:
         self._methods = methods
         self._role_of = role_of
@@ -105,7 +107,7 @@ class Server:
         self._context.set(_ZERO_COPY_RECV, 0)
         self._zap = Zap(self._context)
         self._socket = _listener(self._context, keys)
-        self._pump = Pump(self._socket, self._take)
+        self._pump = Pump(self._socket, self._take, on_empty)
         self._draining = False
         self._zap.start()
 
@@ -124,6 +126,11 @@ class Server:
     def in_flight(self) -> int:
         """How many calls wait for their answers."""
         return len(self._calls)
+
+    @property
+    def is_empty(self) -> bool:
+        """All that had arrived is dealt with."""
+        return self._pump.is_empty
 
     @property
     def dropped(self) -> Mapping[str, int]:

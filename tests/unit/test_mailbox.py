@@ -1,8 +1,12 @@
 """Parked polls, and whom a free place wakes."""
 
+import itertools
 from typing import Any
 
-from master.mailbox import Mailbox, Parked, Windows
+import pytest
+
+from master import mailbox as mailbox_module
+from master.mailbox import A_TURN, AT_ONCE, FEW, Mailbox, Parked, Windows
 from master.records import Task
 from wire.messages import Poll
 from wire.states import TaskState
@@ -149,3 +153,83 @@ def test_a_look_of_an_agent_costs_nothing_for_windows_it_is_not_in() -> None:
     windows.open(make_task(id="t2"), ["b"])
     windows.looked("b")
     assert looks.agents == ["b"]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox_module, "LONG_S", 3600.0)
+
+
+def make_crowd(prefix: str, size: int) -> tuple[Task, list[str]]:
+    task = make_task(id=prefix, parallel=0, total=size, waiting=size)
+    return task, [f"{prefix}{n}" for n in range(size)]
+
+
+def make_paced(*crowds: list[str]) -> tuple[Windows, Looks, list[bool]]:
+    mailbox = Mailbox()
+    for agent in itertools.chain(*crowds):
+        mailbox.park(make_parked(agent))
+    looks, free = Looks(mailbox), [True]
+    return Windows(mailbox, looks, lambda: free[0]), looks, free
+
+
+def test_a_crowd_is_woken_for_a_few_at_once_and_for_one_more_when_a_look_has_ended() -> None:
+    task, agents = make_crowd("a", AT_ONCE * 3)
+    windows, looks, _ = make_paced(agents)
+    windows.open(task, agents)
+    assert looks.agents == agents[:AT_ONCE]
+    windows.looked("a0")
+    windows.looked("a1")
+    assert looks.agents == agents[: AT_ONCE + 2]
+
+
+def test_a_small_task_is_woken_for_at_once_beside_a_crowd() -> None:
+    crowd, agents = make_crowd("a", AT_ONCE * 3)
+    small, few = make_crowd("b", FEW)
+    windows, looks, _ = make_paced(agents, few)
+    windows.open(crowd, agents)
+    windows.open(small, few)
+    assert looks.agents == agents[:AT_ONCE] + few
+
+
+def test_crowds_take_turns() -> None:
+    (first, agents), (second, others) = make_crowd("a", 300), make_crowd("b", 300)
+    windows, looks, free = make_paced(agents, others)
+    free[0] = False
+    windows.open(first, agents)
+    windows.open(second, others)
+    windows.go_on()
+    woken = looks.agents
+    assert woken[:A_TURN] == agents[:A_TURN] and woken[A_TURN : 2 * A_TURN] == others[:A_TURN]
+    assert len(woken) == AT_ONCE
+
+
+def test_a_crowd_waits_until_all_that_arrived_is_read() -> None:
+    task, agents = make_crowd("a", AT_ONCE * 3)
+    windows, looks, free = make_paced(agents)
+    windows.open(task, agents)
+    free[0] = False
+    windows.looked("a0")
+    assert len(looks.agents) == AT_ONCE
+    windows.go_on()
+    assert len(looks.agents) == AT_ONCE + 1
+
+
+def test_a_crowd_gets_on_however_much_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, agents = make_crowd("a", AT_ONCE * 3)
+    windows, looks, free = make_paced(agents)
+    windows.open(task, agents)
+    free[0] = False
+    monkeypatch.setattr(mailbox_module, "LONG_S", 0.0)
+    windows.looked("a0")
+    assert len(looks.agents) == AT_ONCE + 1
+
+
+def test_a_crowd_that_is_over_is_not_gone_on_with() -> None:
+    task, agents = make_crowd("a", AT_ONCE * 3)
+    windows, looks, _ = make_paced(agents)
+    windows.open(task, agents)
+    windows.saw(make_task(id="a", state=TaskState.CANCELLED, waiting=0))
+    windows.looked("a0")
+    windows.go_on()
+    assert len(looks.agents) == AT_ONCE
