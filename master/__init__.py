@@ -1,14 +1,17 @@
 """What is a master? The rooms put together, started and stopped."""
 
+import contextlib
 import gc
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import gevent
 import gevent.pool
 from gevent.event import Event
 
+from master import setup_file
 from master.accounts import Accounts
 from master.board import Board
 from master.clock import Attention, SteadyClock
@@ -19,11 +22,15 @@ from master.events import Ring
 from master.gate import Gate
 from master.keyring import Keyring
 from master.live import Live
+from master.login import Login
+from master.passwords import Passwords
 from master.purger import Purger
 from master.retention import Keep
 from master.roster import Roster
+from master.sessions import Span
 from master.settings import Settings, size_bytes
 from master.storage import Storage
+from master.throttle import Throttle
 from master.waiters import Waiters
 from utils import StartError, getLogger, state_dir, write_private
 from wire.keys import Join, load_or_make_keys
@@ -40,6 +47,8 @@ TICK_S = 0.5
 TOUCH_S = 5.0  # how often the store is told who was heard
 SWEEP_S = 10.0  # how often memory is compared with the store
 FORGET_S = 10.0  # how often it is looked for what is to be forgotten
+USED_S = 60.0  # how often the store is told which credentials were used
+HOUR_S = 3600.0
 DAY_S = 86400.0
 
 
@@ -47,6 +56,9 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Prints a join string instead, if asked to."""
     if settings.print_join is not None:
         print(print_join(settings, settings.print_join))
+        return 0
+    if settings.print_setup_code:
+        print(print_setup_code(settings))
         return 0
     with state_dir(settings.state_dir):
         master = Master(settings)
@@ -62,16 +74,32 @@ def print_join(settings: Settings, kind: str) -> str:
     `kind` agent: for any number of hosts; web: for one web server.
     """
     directory = settings.state_dir
+    with _store_beside(directory) as storage:
+        uses = 1 if kind == "web" else None
+        made = storage.make_join_token(kind, f"printed for {kind}", uses=uses).wait()
+    host, port = _advertised(settings, _bound_port(directory) or settings.port)
+    return str(Join(host, port, load_or_make_keys(directory / KEYS).public, made.secret))
+
+
+def print_setup_code(settings: Settings) -> str:
+    """A new one-time code, for whoever lost the password of the last admin; as print_join, it
+    may be asked for while the master runs."""
+    with _store_beside(settings.state_dir) as storage:
+        code = storage.people.make_setup_code(setup_file.PRINTED_LASTS_S).wait()
+    setup_file.remove(settings.state_dir)  # one that lies there is void now
+    return code
+
+
+@contextlib.contextmanager
+def _store_beside(directory: Path) -> Iterator[Storage]:
+    """The store, opened beside a master that may be running."""
     if not (directory / STORE).exists():
         raise StartError(f"there is no master in {directory} yet: start one first")
     storage = Storage(directory / STORE)
     try:
-        uses = 1 if kind == "web" else None
-        made = storage.make_join_token(kind, f"printed for {kind}", uses=uses).wait()
+        yield storage
     finally:
         storage.close()
-    host, port = _advertised(settings, _bound_port(directory) or settings.port)
-    return str(Join(host, port, load_or_make_keys(directory / KEYS).public, made.secret))
 
 
 class Master:
@@ -99,12 +127,18 @@ class Master:
             self._live,
             is_free=lambda: self._server.is_empty,
         )
-        gate = Gate(self._storage)
+        span = Span(settings.session_idle_hours * HOUR_S, settings.session_days * DAY_S)
+        people = self._storage.people
+        self._gate = gate = Gate(people, span.idle_s, self._clock)
         desk = Desk(
             self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live, vault
         )
         board = Board(self._storage, self._roster, ring, self._live)
-        accounts = Accounts()
+        passwords = Passwords()
+        login = Login(people, passwords, Throttle(), span)
+        accounts = Accounts(
+            people, gate, span, passwords, login, self._roster.fleet, self._directory
+        )
         self._manager = ConnectionManager(
             self._storage, self._roster, self._dispatcher, desk, board, accounts, gate, self._clock
         )
@@ -128,7 +162,7 @@ class Master:
             _spare_the_collector()
             port = self._listen()
             loops = gevent.pool.Group()
-            for loop in (self._tick, self._sweep, self._touch, self._forget):
+            for loop in (self._tick, self._sweep, self._touch, self._forget, self._save_used):
                 loops.spawn(loop)
             self._probe(port)
             write_private(self._directory / "port", f"{port}\n".encode())
@@ -136,6 +170,7 @@ class Master:
             self._stopping.wait()
             loops.kill()
             self._save_seen()
+            self._gate.save_used()
         finally:
             (self._directory / "port").unlink(missing_ok=True)
             self._server.stop()
@@ -148,12 +183,12 @@ class Master:
     # ---- starting
 
     def _first_start(self) -> None:
-        """Make the admin token if nobody could log in yet."""
-        if self._storage.credentials().wait():
-            return
-        made = self._storage.make_token("admin", "admin").wait()
-        write_private(self._directory / ADMIN_TOKEN, f"{made.secret}\n".encode())
-        log.info(f"the token for the first log in lies in {self._directory / ADMIN_TOKEN}")
+        """Make a token of an admin if there is none at all, and a code for the first person."""
+        if not self._storage.people.is_any_token_there().wait():
+            made = self._storage.people.make_token("admin", "admin").wait()
+            write_private(self._directory / ADMIN_TOKEN, f"{made.secret}\n".encode())
+            log.info(f"a token for programs lies in {self._directory / ADMIN_TOKEN}")
+        setup_file.offer(self._storage.people, self._directory)
 
     def _listen(self) -> int:
         settings = self._settings
@@ -222,6 +257,11 @@ class Master:
         while True:
             gevent.sleep(FORGET_S)
             self._guarded(self._purger.round)
+
+    def _save_used(self) -> None:
+        while True:
+            gevent.sleep(USED_S)
+            self._guarded(self._gate.save_used)
 
     def _guarded(self, work) -> None:  # type: ignore[no-untyped-def]
         """A store that fails for a while must not end a loop."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from master import intake, sealing
 from master.changes import NewTask, Retried, Retry
+from master.reach import check_reach
 from master.records import Task
 from master.rows import TaskRow, to_json
 from master.secrets import Vault
@@ -62,8 +63,8 @@ def hosts_of(row: tuple[Any, ...] | None) -> Hosts:
 
 
 def retry(tx: Tx, wanted: Retry, vault: Vault | None = None) -> Retried:
-    """Raises NotFound, InvalidValue (nothing to repeat), Conflict (the key made something else),
-    SecretsUnreadable.
+    """Raises NotFound, InvalidValue (nothing to repeat), Forbidden (hosts out of the person's
+    reach), Conflict (the key made something else), SecretsUnreadable.
     """
     earlier = _made_before(tx, wanted)
     if earlier is not None:
@@ -74,6 +75,7 @@ def retry(tx: Tx, wanted: Retry, vault: Vault | None = None) -> Retried:
     states = to_json(wanted.states)
     hosts = hosts_of(tx.row("targets_of_task", task_seq=old.seq, states=states))
     _refuse_none(hosts, wanted.states)
+    check_reach(wanted.reach, dict(hosts.targets))
     new = replace(
         _new_task(tx, wanted, old, hosts.targets),
         secrets=sealing.reseal(tx, old, wanted.id, vault),

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from master import hosts
 from master.beside import beside
 from master.events import Ring
-from master.gate import Person
 from master.live import Live
+from master.rights import Person
 from master.roster import Roster, state_of
 from master.search import Wanted
 from master.storage import Storage

@@ -69,6 +69,7 @@ class Retry(Struct, frozen=True, kw_only=True):
     states: tuple[RunState, ...]
     created_by: str
     offline: frozenset[str] = frozenset()  # agents that are; matters where offline is "skip"
+    reach: frozenset[str] | None = None  # agents that the person may act on; None: all
     key: str | None = None  # Idempotency-Key, scoped to created_by
     body_hash: str = ""
 
@@ -135,16 +136,6 @@ class Appended(Struct, frozen=True):
     answer: OutputAnswer
     record: Run | None
     grown: bool  # bytes were added
-
-
-class Credential(Struct, frozen=True, kw_only=True):
-    """An API token without its secret; `id` may be shown and is what a revocation names."""
-
-    id: str
-    role: str  # viewer | operator | admin
-    label: str
-    created_at: float
-    revoked_at: float | None = None
 
 
 class NewSecret(Struct, frozen=True):

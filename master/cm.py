@@ -18,7 +18,8 @@ from master.changes import Appended, Changed, Enrolled, Finished, Peer
 from master.database import Verb
 from master.desk import Desk
 from master.dispatch import POLL_S, Dispatcher
-from master.gate import ANYONE, Gate, Person
+from master.gate import Gate
+from master.rights import ANYONE, Person
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Roster
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
@@ -130,7 +131,6 @@ class ConnectionManager:
         """Methods of the web, each with the least role of the person behind the call."""
         desk, board = self._desk, self._board
         return {
-            "whoami": self._asked(JustAuth, "viewer", desk.whoami),
             "get_status": self._asked(JustAuth, "viewer", board.get_status),
             "get_agents": self._asked(ListAgents, "viewer", board.get_agents),
             "get_agent": self._asked(ById, "viewer", board.get_agent),
@@ -161,6 +161,8 @@ class ConnectionManager:
             "get_doors": self._asked(GetDoors, ANYONE, accounts.get_doors),
             "log_in": self._asked(LogIn, ANYONE, accounts.log_in),
             "set_up": self._asked(SetUp, ANYONE, accounts.set_up),
+            "log_in_by_token": self._asked(JustAuth, "viewer", accounts.log_in_by_token),
+            "whoami": self._asked(JustAuth, "viewer", accounts.whoami),
             "log_out": self._asked(JustAuth, "viewer", accounts.log_out),
             "log_out_everywhere": self._asked(
                 LogOutEverywhere, "viewer", accounts.log_out_everywhere

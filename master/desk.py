@@ -18,10 +18,11 @@ from master.beside import beside
 from master.changes import NewTask, Retry
 from master.dispatch import Dispatcher
 from master.events import Ring
-from master.gate import Person
 from master.ids import new_id
 from master.live import Live
+from master.reach import check_reach, reach_of
 from master.records import Task
+from master.rights import Person
 from master.roster import Roster, state_of
 from master.sealing import SETTINGS as SECRET_SETTINGS
 from master.secrets import Vault, plain_digest
@@ -46,7 +47,7 @@ from wire.requests import (
     Submission,
 )
 from wire.states import ENDED_TASK, AgentState, RunState
-from wire.views import Added, Changed, EventsAnswer, RunView, TargetsView, TaskView, WhoAmI
+from wire.views import Added, Changed, EventsAnswer, RunView, TargetsView, TaskView
 
 log = getLogger(__name__)
 
@@ -80,9 +81,6 @@ class Desk:
         self._waiters = waiters
         self._live = live
         self._previews = Previews()
-
-    def whoami(self, person: Person, asked: JustAuth) -> WhoAmI:
-        return WhoAmI(person.name, person.role)
 
     # ---- hosts
 
@@ -147,6 +145,7 @@ class Desk:
         if submission.offline == "skip":
             skip = frozenset(id for id in ids if self._live.state(id) is AgentState.OFFLINE)
         names = self._roster.fleet().by_id
+        self._check_reach(person, {id: names[id].hostname for id in ids})
         return NewTask(
             id=new_id(),
             script=plan.script,
@@ -195,6 +194,7 @@ class Desk:
             states=states,
             created_by=person.name,
             offline=self._offline() if old.offline == "skip" else frozenset(),
+            reach=reach_of(person, self._roster.fleet()),
             key=asked.key,
             body_hash=hashlib.sha256(f"retry {old.id} {' '.join(states)}".encode()).hexdigest(),
         )
@@ -213,14 +213,28 @@ class Desk:
         )
 
     def cancel_task(self, person: Person, asked: ById) -> TaskView:
+        self._check_reach_of_task(person, asked.id)
         self._dispatcher.apply(self._storage.cancel_task(asked.id, person.name).wait())
         log.info(f"task {asked.id} cancelled by {person.name}")
         return self._task(asked.id)
 
     def cancel_run(self, person: Person, asked: ById) -> RunView:
+        if person.hosts is not None:
+            run = self._storage.run_record(asked.id).wait()
+            self._check_reach(person, {run.agent: run.hostname})
         self._dispatcher.apply(self._storage.cancel_run(asked.id, person.name).wait())
         log.info(f"run {asked.id} cancelled by {person.name}")
         return self.get_run(person, asked)
+
+    def _check_reach(self, person: Person, hosts: Mapping[str, str]) -> None:
+        """Forbidden, when one of the hosts {id: name} is not among those of a limited operator."""
+        check_reach(reach_of(person, self._roster.fleet()), hosts)
+
+    def _check_reach_of_task(self, person: Person, id: str) -> None:
+        """For whatever changes a task; hosts that are no longer enrolled are nobody's concern."""
+        if person.hosts is not None:
+            hosts = self._storage.targets_of(id, tuple(RunState)).wait()
+            self._check_reach(person, dict(hosts.targets))
 
     def release_handouts(self, person: Person, asked: JustAuth) -> dict[str, Any]:
         """Hand-outs that are held since an older store was restored go on."""

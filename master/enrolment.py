@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from master.changes import Credential, Enrolled, NewSecret, Peer, Seen
+from master.changes import Enrolled, NewSecret, Peer, Seen
 from master.ids import new_id
 from master.ledger import bury_agent
 from master.records import Agent
@@ -114,10 +114,6 @@ def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]]) -> list[s
 # ---- secrets
 
 
-def make_token(tx: Tx, role: str, label: str) -> NewSecret:
-    return _make(tx, API, role, label, {}, None)
-
-
 def make_join_token(
     tx: Tx, role: str, label: str, labels: Mapping[str, str], uses: int | None
 ) -> NewSecret:
@@ -175,8 +171,3 @@ def _use_join_token(tx: Tx, token: str | None, role: str) -> str:
 
 def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def credential(row: tuple[str, str, str, float, float | None]) -> Credential:
-    id, role, label, created_at, revoked_at = row
-    return Credential(id=id, role=role, label=label, created_at=created_at, revoked_at=revoked_at)

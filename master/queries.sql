@@ -194,10 +194,6 @@ VALUES (:caller, :key, :body_hash, :task, :now)
 INSERT INTO tokens (id, kind, secret_sha256, role, label, labels, uses_left, created_at)
 VALUES (:id, :kind, :secret_sha256, :role, :label, :labels, :uses_left, :now)
 
--- name: token
-SELECT id, role, label, labels, created_at, revoked_at FROM tokens
-WHERE secret_sha256 = :secret_sha256 AND kind = :kind
-
 -- name: use_token
 -- One use less, if it is good.
 UPDATE tokens SET uses_left = uses_left - 1
@@ -207,9 +203,6 @@ RETURNING labels, label
 
 -- name: revoke_token
 UPDATE tokens SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id
-
--- name: tokens
-SELECT id, role, label, created_at, revoked_at FROM tokens WHERE kind = 'api' ORDER BY created_at
 
 -- name: insert_peer
 INSERT INTO peers (key, role, label, created_at) VALUES (:key, :role, :label, :now)

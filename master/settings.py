@@ -57,6 +57,18 @@ class Settings:
         choices=("agent", "web"),
         only="argv",
     )
+    print_setup_code: bool = setting(
+        False,
+        "print a one-time code that makes an admin, or gives one who is known a new password, and"
+        " leave; it holds for an hour; works while the master runs",
+        only="argv",
+    )
+    session_idle_hours: float = setting(
+        12.0, "hours after which an unused session of a browser ends", minimum=0.1, maximum=8760
+    )
+    session_days: float = setting(
+        7.0, "days after which a session ends, however much it is used", minimum=0.01, maximum=365
+    )
     heartbeat: float = setting(
         5.0, "seconds between two heartbeats of an agent", minimum=1, maximum=60
     )

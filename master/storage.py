@@ -29,7 +29,6 @@ from master.changes import (
     Added,
     Appended,
     Changed,
-    Credential,
     Enrolled,
     Finished,
     Hold,
@@ -42,6 +41,7 @@ from master.changes import (
     Seen,
 )
 from master.database import Database, Urgency, Verb
+from master.people_store import PeopleStore
 from master.records import Agent, Run, Task
 from master.secrets import Vault
 from master.specs import Specs
@@ -70,6 +70,7 @@ class Storage:
         vault: Vault | None = None,
     ):
         self._database = Database(path, clock=clock, readers=readers)
+        self.people = PeopleStore(self._database)
         self._specs = Specs(vault=vault)
         self._vault = vault
 
@@ -332,23 +333,11 @@ class Storage:
         """None: hand-outs go on."""
         return self._database.reading(views.held)
 
-    # ---- tokens and keys
-
-    def make_token(self, role: str, label: str) -> Verb[NewSecret]:
-        """An API token; role is viewer, operator or admin."""
-        return self._database.writing(lambda tx: enrolment.make_token(tx, role, label), DIRECT)
+    # ---- join tokens and keys
 
     def revoke_token(self, id: str) -> Verb[None]:
         """An API or a join token. Raises NotFound."""
         return self._database.writing(lambda tx: enrolment.revoke_token(tx, id), DIRECT)
-
-    def credentials(self) -> Verb[list[Credential]]:
-        """All API tokens, the revoked ones too, oldest first."""
-        return self._database.reading(views.credentials)
-
-    def token_role(self, token: str) -> Verb[Credential | None]:
-        """None: no such API token, or it was revoked."""
-        return self._database.reading(lambda reader: views.token_role(reader, token))
 
     def make_join_token(
         self,

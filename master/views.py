@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from master import again, waves
-from master.changes import Credential, Hold
-from master.enrolment import credential, hash_of
+from master.changes import Hold
 from master.intake import same_task
 from master.reader import Reader
 from master.records import Agent, Run, Task
@@ -221,23 +220,11 @@ def run_view(run: Run) -> RunView:
     )
 
 
-# ---- keys and tokens
+# ---- keys
 
 
 def web_keys(reader: Reader) -> list[str]:
     return [row[0] for row in reader.rows("web_keys")]
-
-
-def credentials(reader: Reader) -> list[Credential]:
-    return [credential(row) for row in reader.rows("tokens")]
-
-
-def token_role(reader: Reader, token: str) -> Credential | None:
-    row = reader.row("token", secret_sha256=hash_of(token), kind="api")
-    if row is None or row[5] is not None:
-        return None
-    id, role, label, _, created_at, revoked_at = row
-    return credential((id, role, label, created_at, revoked_at))
 
 
 def held(reader: Reader) -> Hold | None:

@@ -9,8 +9,8 @@ from master.board import Board
 from master.desk import Desk
 from master.dispatch import Dispatcher
 from master.events import Ring
-from master.gate import Person
 from master.live import Live
+from master.rights import Person
 from master.roster import Roster
 from master.secrets import Vault
 from master.waiters import Waiters

@@ -64,7 +64,7 @@ def change(op, needs=Needs()):  # noqa: B008
 
 def test_it_works_without_any_monkey_patching(database):
     assert database.writing(lambda tx: 42).wait() == 42
-    assert database.reading(lambda reader: reader.rows("tokens")).wait() == []
+    assert database.reading(lambda reader: reader.rows("web_keys")).wait() == []
 
 
 def test_it_leaves_nothing_of_a_verb_that_raises_while_the_others_commit(database):

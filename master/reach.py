@@ -1,0 +1,39 @@
+"""On which hosts may a person act? All of them, or those that an expression names now.
+
+The limit is resolved anew at each act, so that a host that gets the label is within from then
+on, and one that loses it is not. An expression that cannot be resolved any more lets nobody
+through.
+"""
+
+from collections.abc import Mapping
+
+from master.beside import beside
+from master.rights import Person
+from master.targets import NAMED_IN_ERRORS, Fleet, some
+from wire.errors import Forbidden, InvalidValue
+
+
+def reach_of(person: Person, fleet: Fleet) -> frozenset[str] | None:
+    """The ids of the hosts that a person is limited to; None: no limit. Raises Forbidden."""
+    expression = person.hosts
+    if expression is None:
+        return None
+    try:
+        return frozenset(beside(lambda: fleet.resolve(expression)))
+    except InvalidValue as error:
+        raise Forbidden(
+            f"{person.name} is limited to {expression}, which names no hosts now ({error}); "
+            "an admin can mend it"
+        ) from None
+
+
+def check_reach(reach: frozenset[str] | None, hosts: Mapping[str, str]) -> None:
+    """`hosts`: {id: hostname} that are to be acted on. Forbidden names those out of reach."""
+    if reach is None:
+        return
+    names = [name for id, name in hosts.items() if id not in reach]
+    if names:
+        raise Forbidden(
+            f"you are limited to other hosts than {some(names)}",
+            details={"hosts": names[:NAMED_IN_ERRORS], "count": len(names)},
+        )
