@@ -15,7 +15,9 @@ from msgspec.structs import replace
 
 from master import again
 from master.beside import beside
+from master.changes import Changed as TaskChanged
 from master.changes import NewTask, Retry
+from master.database import Verb
 from master.dispatch import Dispatcher
 from master.events import Ring
 from master.ids import new_id
@@ -39,6 +41,7 @@ from wire.requests import (
     AddTask,
     ById,
     Changes,
+    ChangeTask,
     GetTargets,
     GetTaskTargets,
     JustAuth,
@@ -161,6 +164,9 @@ class Desk:
             expires_in=submission.expires_in,
             lost_after=submission.lost_after,
             settings=_settings(submission),
+            rolling=submission.rolling or "",
+            between_waves=submission.between_waves,
+            wave_pause=submission.wave_pause,
             skip=skip,
             key=key,
             body_hash=body_hash,
@@ -217,6 +223,23 @@ class Desk:
         self._dispatcher.apply(self._storage.cancel_task(asked.id, person.name).wait())
         log.info(f"task {asked.id} cancelled by {person.name}")
         return self._task(asked.id)
+
+    def pause_task(self, person: Person, asked: ById) -> TaskView:
+        """Nothing more of it is handed out until somebody resumes it; what runs goes on."""
+        return self._steered(asked.id, self._storage.pause_task(asked.id, person.name), person)
+
+    def resume_task(self, person: Person, asked: ById) -> TaskView:
+        """A paused task goes on, with its next wave if it waited between two."""
+        return self._steered(asked.id, self._storage.resume_task(asked.id), person)
+
+    def change_task(self, person: Person, asked: ChangeTask) -> TaskView:
+        """Other places, limits, priority or waves for what is left of a task."""
+        return self._steered(asked.id, self._storage.change_task(asked.id, asked.changes), person)
+
+    def _steered(self, id: str, verb: Verb[TaskChanged], person: Person) -> TaskView:
+        self._dispatcher.apply(verb.wait())
+        log.info(f"task {id} paused, resumed or changed by {person.name}")
+        return self._task(id)
 
     def cancel_run(self, person: Person, asked: ById) -> RunView:
         if person.hosts is not None:
@@ -308,7 +331,8 @@ def _check_labels(labels: Mapping[str, Mapping[str, str | None]]) -> None:
 
 _SETTINGS = (
     "timeout", "parallel", "fail_rate", "fail_count", "on_limit", "priority", "args", "env",
-    "user", "cwd", "grace", "expires_in", "offline", "lost_after", "targets",
+    "user", "cwd", "grace", "expires_in", "offline", "lost_after", "rolling", "between_waves",
+    "wave_pause", "targets",
 )  # fmt: skip
 
 

@@ -112,6 +112,7 @@ def task_view(task: Task) -> TaskView:
         settings=task.settings,
         retry_of=task.retry_of,
         wave=_wave_view(task),
+        stop=task.stop,
     )
 
 

@@ -13,7 +13,16 @@ from webserver.context import MASTER, Caller, Master
 from webserver.parameters import NoQuery, TaskQuery, TasksQuery, TaskTargetsQuery
 from wire.errors import Busy, Malformed, TooLarge, Unavailable
 from wire.messages import MAX_SCRIPT_BYTES
-from wire.requests import AddTask, ById, GetTaskTargets, ListTasks, RetryTask, Submission
+from wire.requests import (
+    AddTask,
+    ById,
+    ChangeTask,
+    GetTaskTargets,
+    ListTasks,
+    RetryTask,
+    Submission,
+    TaskChanges,
+)
 from wire.states import ENDED_RUN, RunState
 from wire.views import Added, Page, TargetsView, TaskView
 
@@ -157,8 +166,31 @@ async def get_task_targets(
     )
 
 
+async def pause_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    """Nothing more of it starts; what runs goes on. 200 also when it is paused already."""
+    return await _by_word(request, caller, "pause_task")
+
+
+async def resume_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    """A paused task goes on, with its next wave if it waits between two. 200 also when it is not
+    paused."""
+    return await _by_word(request, caller, "resume_task")
+
+
+async def change_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    """Other places, limits, priority or waves for what is left of the task."""
+    changes = parse_json(await read_body(request), TaskChanges)
+    ask = ChangeTask(caller.auth, identifier(request, "task"), changes)
+    return await json_answer(request, await request.app[MASTER].call("change_task", ask, TaskView))
+
+
 async def cancel_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """200 also when it was cancelled or has ended before."""
+    return await _by_word(request, caller, "cancel_task")
+
+
+async def _by_word(request: web.Request, caller: Caller, method: str) -> web.StreamResponse:
+    """A change that the path says all about, so that it takes no body."""
     await refuse_body(request)
     ask = ById(caller.auth, identifier(request, "task"))
-    return await json_answer(request, await request.app[MASTER].call("cancel_task", ask, TaskView))
+    return await json_answer(request, await request.app[MASTER].call(method, ask, TaskView))

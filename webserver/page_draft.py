@@ -13,11 +13,11 @@ from webserver.text import exact_duration, parse_duration
 from wire.requests import Submission
 from wire.views import TaskView
 
-DURATIONS = ("timeout", "expires_in", "lost_after", "grace")
+DURATIONS = ("timeout", "expires_in", "lost_after", "grace", "wave_pause")
 TEXTS = (
     "script", "targets", "name", "timeout", "parallel", "fail_count", "fail_rate", "on_limit",
-    "offline", "expires_in", "lost_after", "grace", "priority", "user", "cwd", "args", "env",
-    "expect",
+    "rolling", "between_waves", "wave_pause", "offline", "expires_in", "lost_after", "grace",
+    "priority", "user", "cwd", "args", "env", "expect",
 )  # fmt: skip
 MULTILINE = frozenset({"script", "args", "env"})
 USUAL = Submission()
@@ -66,9 +66,9 @@ def texts_of(submission: Submission, script: str) -> dict[str, str]:
     texts = dict.fromkeys(TEXTS, "") | {"script": script, "name": submission.name}
     for name in DURATIONS:
         texts[name] = exact_duration(getattr(submission, name))
-    for name in ("parallel", "on_limit", "offline", "priority"):
+    for name in ("parallel", "on_limit", "offline", "priority", "between_waves"):
         texts[name] = str(getattr(submission, name))
-    for name in ("fail_count", "fail_rate", "user", "cwd"):
+    for name in ("fail_count", "fail_rate", "user", "cwd", "rolling"):
         value = getattr(submission, name)
         texts[name] = (
             "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
@@ -110,6 +110,8 @@ def submission_of(draft: Draft) -> Submission:
     if texts["fail_rate"]:
         submission.fail_rate = _fraction(draft)
     submission.on_limit = texts["on_limit"] or USUAL.on_limit
+    submission.rolling = texts["rolling"] or None
+    submission.between_waves = texts["between_waves"] or USUAL.between_waves
     submission.offline = texts["offline"] or USUAL.offline
     submission.user, submission.cwd = texts["user"] or None, texts["cwd"] or None
     submission.args = [line for line in texts["args"].split("\n") if line]

@@ -14,7 +14,7 @@ from webserver.forms import filters, own_form, see
 from webserver.page_draft import Draft, draft_from, draft_of, fresh_draft, submission_of
 from webserver.page_frame import framed
 from webserver.rendering import render
-from webserver.words import may_not_fit, what_will_happen
+from webserver.words import BETWEEN_WAVES, may_not_fit, what_will_happen
 from wire.errors import (
     Forbidden,
     InvalidValue,
@@ -212,6 +212,7 @@ async def _form_page(
         "new_task.html",
         status=status,
         draft=draft,
+        between_waves=BETWEEN_WAVES,
         preview=await _preview(request, caller, draft) if with_preview else Preview(),
         hosts=hosts,
         most=HOSTS_SHOWN,

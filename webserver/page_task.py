@@ -12,11 +12,12 @@ from webserver.api_tasks import idempotency_key, retry
 from webserver.body import identifier, one_of
 from webserver.context import MASTER, Caller
 from webserver.forms import filters, link, own_form, see
+from webserver.page_draft import draft_from
 from webserver.page_frame import framed
 from webserver.page_output import NOTHING, Shown, outputs_of
 from webserver.page_tasks import ended_runs
 from webserver.text import readable
-from webserver.words import settings_in_words
+from webserver.words import BETWEEN_WAVES, settings_in_words
 from wire.errors import InvalidValue
 from wire.requests import ById, GetGrid, GetGroups, ListRuns
 from wire.states import ENDED_TASK, RunState
@@ -77,6 +78,8 @@ async def show_task(request: web.Request, caller: Caller) -> web.StreamResponse:
         task=task,
         ended=ended,
         ended_runs=ended_runs(task),
+        draft=draft_from(task),
+        between_waves=BETWEEN_WAVES,
         settings=settings_in_words(task.settings),
         script=_script(task),
         runs=msgspec.convert(page.items, list[RunView]),

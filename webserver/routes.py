@@ -19,6 +19,7 @@ from webserver import (
     page_login,
     page_new_task,
     page_run,
+    page_steering,
     page_task,
     page_tasks,
 )
@@ -52,7 +53,7 @@ from webserver.parameters import (
 )
 from webserver.refusals import RangeNotSatisfiable
 from wire.errors import Conflict, StoreFull
-from wire.requests import Submission
+from wire.requests import Submission, TaskChanges
 from wire.views import (
     AgentView,
     Changed,
@@ -142,6 +143,19 @@ API = (
         "Cancel a task", Answer(TaskView), refuses=(StoreFull,),
     ),
     api(
+        "POST", _TASK + "/pause", api_tasks.pause_task, OPERATOR, NoQuery,
+        "Pause a task", Answer(TaskView), refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "POST", _TASK + "/resume", api_tasks.resume_task, OPERATOR, NoQuery,
+        "Resume a task", Answer(TaskView), refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "PATCH", _TASK, api_tasks.change_task, OPERATOR, NoQuery,
+        "Change what is left of a task", Answer(TaskView),
+        body=TaskChanges, refuses=(Conflict, StoreFull),
+    ),
+    api(
         "POST", _TASK + "/retry", api_tasks.retry_task, OPERATOR, NoQuery,
         "Repeat what failed", Answer(api_tasks.Retried, 201, headers=_LOCATION),
         body=api_tasks.Retry, headers=_KEY, refuses=(Conflict, StoreFull),
@@ -225,6 +239,9 @@ PAGES = (
     Route("POST", "/tasks/new/preview", page_new_task.preview_form, May.OPERATOR),
     Route("GET", "/tasks/{task}", page_task.show_task, May.VIEWER),
     Route("POST", "/tasks/{task}/cancel", page_task.cancel_task, May.OPERATOR),
+    Route("POST", "/tasks/{task}/pause", page_steering.pause_task, May.OPERATOR),
+    Route("POST", "/tasks/{task}/resume", page_steering.resume_task, May.OPERATOR),
+    Route("POST", "/tasks/{task}/change", page_steering.change_task, May.OPERATOR),
     Route("POST", "/tasks/{task}/retry", page_task.retry_task, May.OPERATOR),
     Route("GET", "/tasks/{task}/diff", page_run.show_diff, May.VIEWER),
     Route("GET", "/tasks/{task}/runs/{run}", page_run.show_run, May.VIEWER),

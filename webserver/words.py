@@ -12,6 +12,9 @@ from wire.requests import Submission
 _SETTINGS = {
     "targets": "Hosts",
     "parallel": "At once",
+    "rolling": "Waves",
+    "between_waves": "Between waves",
+    "wave_pause": "Pause between waves",
     "fail_count": "Failures tolerated",
     "fail_rate": "Failure rate tolerated",
     "on_limit": "Too many failed",
@@ -26,10 +29,16 @@ _SETTINGS = {
     "env": "Environment",
     "priority": "Priority",
 }
-_DURATIONS = frozenset({"timeout", "expires_in", "lost_after", "grace"})
+_DURATIONS = frozenset({"timeout", "expires_in", "lost_after", "grace", "wave_pause"})
+BETWEEN_WAVES = {
+    "go": "go on",
+    "pause_after_failure": "pause after a failure",
+    "ask": "wait for a person",
+}
 _CHOICES = {
     ("on_limit", "finish"): "running scripts finish",
     ("on_limit", "kill"): "running scripts are killed",
+    **{("between_waves", value): words for value, words in BETWEEN_WAVES.items()},
     ("offline", "wait"): "waited for",
     ("offline", "skip"): "skipped",
 }
@@ -67,7 +76,7 @@ def _value(name: str, value: Any) -> str:
     if value is None or value == [] or value == {}:
         return _ABSENT.get(name, "none")
     if name in _DURATIONS:
-        return "none" if name == "timeout" and not value else human_duration(value)
+        return "none" if name in ("timeout", "wave_pause") and not value else human_duration(value)
     if name == "parallel":
         return "all" if value == 0 else str(value)
     if name == "fail_rate":
@@ -87,6 +96,8 @@ def what_will_happen(submission: Submission, count: int) -> str:
     at_once = "all at once" if places >= count else f"{places:,} at a time"
     if places == 1:
         at_once = "one at a time"
+    if submission.rolling:
+        at_once = f"in waves of {submission.rolling}, {at_once}"
     return f"Run on {count:,} hosts, {at_once}, {_until(submission, count)}"
 
 

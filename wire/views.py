@@ -107,6 +107,7 @@ class TaskView(Struct):
     script_base64: str | None = None  # only get_task fills it
     retry_of: str | None = None  # the task whose runs this one repeats
     wave: WaveView | None = None  # None: the task does not roll
+    stop: str | None = None  # cancel or limit: nothing more of it starts
 
 
 class RunView(Struct):

@@ -42,7 +42,15 @@ TASK = "t0123456789abcdef"
 RUN = "r0123456789abcdef"
 NOW = "2026-11-21T08:50:00.123Z"
 
-OPERATORS_ONLY = {"add_task", "retry_task", "cancel_task", "cancel_run"}
+OPERATORS_ONLY = {
+    "add_task",
+    "retry_task",
+    "cancel_task",
+    "cancel_run",
+    "pause_task",
+    "resume_task",
+    "change_task",
+}
 ADMINS_ONLY = {"set_labels", "release_handouts"}
 
 
