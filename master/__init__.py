@@ -13,6 +13,7 @@ from gevent.event import Event
 
 from master import setup_file
 from master.accounts import Accounts
+from master.admission import Admission
 from master.board import Board
 from master.clock import Attention, SteadyClock
 from master.cm import ConnectionManager
@@ -71,12 +72,18 @@ def run(settings: Settings) -> int:
 def print_join(settings: Settings, kind: str) -> str:
     """A new join string; the master may be running, its store takes a second writer.
 
-    `kind` agent: for any number of hosts; web: for one web server.
+    `kind` agent: for any number of hosts; web: for one web server. Good for `join_hours`.
     """
     directory = settings.state_dir
     with _store_beside(directory) as storage:
         uses = 1 if kind == "web" else None
-        made = storage.make_join_token(kind, f"printed for {kind}", uses=uses).wait()
+        made = storage.make_join_token(
+            kind,
+            f"printed for {kind}",
+            uses=uses,
+            expires_in=settings.join_hours * HOUR_S or None,
+            by="mschedule-master",
+        ).wait()
     host, port = _advertised(settings, _bound_port(directory) or settings.port)
     return str(Join(host, port, load_or_make_keys(directory / KEYS).public, made.secret))
 
@@ -109,6 +116,7 @@ class Master:
         self._settings = settings
         self._directory = settings.state_dir
         self._stopping = Event()
+        self._port = settings.port  # the real one, once it listens
         self._clock = SteadyClock()
         self._attention = Attention(self._clock())
         self._keyring = Keyring(self._directory / SECRETS_KEY)
@@ -139,10 +147,21 @@ class Master:
         accounts = Accounts(
             people, gate, span, passwords, login, self._roster.fleet, self._directory
         )
-        self._manager = ConnectionManager(
-            self._storage, self._roster, self._dispatcher, desk, board, accounts, gate, self._clock
-        )
         self._keys = load_or_make_keys(self._directory / KEYS)
+        admission = Admission(
+            self._storage, self._roster, self._dispatcher, self._live, self._join_string
+        )
+        self._manager = ConnectionManager(
+            self._storage,
+            self._roster,
+            self._dispatcher,
+            desk,
+            board,
+            admission,
+            accounts,
+            gate,
+            self._clock,
+        )
         self._server = Server(
             self._keys,
             self._manager.methods(),
@@ -180,6 +199,11 @@ class Master:
     def stop(self) -> None:
         self._stopping.set()
 
+    def _join_string(self, token: str, agent: str | None) -> str:
+        """Of a join token that was made while this master runs."""
+        host, port = _advertised(self._settings, self._port)
+        return str(Join(host, port, self._keys.public, token, agent))
+
     # ---- starting
 
     def _first_start(self) -> None:
@@ -200,6 +224,7 @@ class Master:
                 "choose another with --bind or --port"
             ) from error
         self._server.start()
+        self._port = port
         return port
 
     def _probe(self, port: int) -> None:

@@ -12,7 +12,7 @@ from master.beside import beside
 from master.events import Ring
 from master.live import Live
 from master.rights import Person
-from master.roster import Roster, state_of
+from master.roster import Presence, Roster, state_of
 from master.search import Wanted
 from master.storage import Storage
 from utils import VERSION, iso
@@ -28,7 +28,7 @@ from wire.requests import (
     ListRunsOfAgent,
     ListTasks,
 )
-from wire.states import ENDED_RUN, AgentState, RunState, TaskState
+from wire.states import ENDED_RUN, AgentState, RunState, Standing, TaskState
 from wire.views import AgentView, GridView, GroupsView, OutputView, Page, StatusView
 
 MAX_PAGE = 10_000
@@ -49,7 +49,7 @@ class Board:
         """Are hand-outs held, who is there, how much goes on?"""
         active = self._storage.count_active_tasks().wait()
         agents, now, held = self._roster.all(), self._live.now(), self._live.held
-        counts = beside(lambda: Counter(state_of(agent, now) for agent in agents))
+        counts, standings, renamed = beside(lambda: _counted(agents, now))
         return StatusView(
             version=VERSION,
             held=held.reason if held else None,
@@ -58,6 +58,9 @@ class Board:
             stale=counts[AgentState.STALE],
             offline=counts[AgentState.OFFLINE],
             tasks_active=active,
+            pending=standings[Standing.PENDING],
+            quarantined=standings[Standing.QUARANTINED],
+            renamed=renamed,
         )
 
     # ---- hosts
@@ -131,6 +134,18 @@ class Board:
         view = self._storage.output(asked.run, max(0, asked.offset), limit).wait()
         gone = view.state in ENDED_RUN and self._live.state(view.agent) is AgentState.OFFLINE
         return replace(view, ended=view.ended or gone)
+
+
+def _counted(
+    agents: list[Presence], now: float
+) -> tuple[Counter[AgentState], Counter[Standing], int]:
+    """Enrolled hosts by state, all by standing, and how many have a hostname to be accepted."""
+    enrolled = [agent for agent in agents if agent.standing is Standing.ENROLLED]
+    return (
+        Counter(state_of(agent, now) for agent in enrolled),
+        Counter(agent.standing for agent in agents),
+        sum(agent.claims is not None for agent in enrolled),
+    )
 
 
 def check_limit(limit: int) -> int:

@@ -91,18 +91,22 @@ class Retried(Struct, frozen=True):
 
 
 class Enrolled(Struct, frozen=True):
-    """`created`: this key was not known before. The agent may have become QUARANTINED by it."""
+    """`created`: this key was not known before. The agent may have become QUARANTINED by it.
+
+    `rekeyed`: it has a new key; the one that it had before is nobody's.
+    """
 
     agent: Agent
     created: bool
     changed: Changed = Changed()
+    rekeyed: bool = False
 
 
 class Seen(Struct, frozen=True):
-    """What the latest heartbeat of an agent said."""
+    """When an agent was heard last. `claimed`: the hostname it claims, if that is not accepted."""
 
     at: float
-    hostname: str
+    claimed: str | None
     ip: list[str]
 
 
@@ -123,6 +127,7 @@ class PollAnswer(Struct, frozen=True):
     hold: str | None = None
     strays: tuple[Held, ...] = ()
     idle: bool = False
+    reason: str = ""  # of a standing other than ENROLLED
 
 
 class Finished(Struct, frozen=True):

@@ -13,17 +13,21 @@ import gevent
 from msgspec import Struct
 
 from master.accounts import Accounts
+from master.admission import Admission
 from master.board import Board
 from master.changes import Appended, Changed, Enrolled, Finished, Peer
+from master.claims import check_claims, check_protocol, check_register
 from master.database import Verb
 from master.desk import Desk
 from master.dispatch import POLL_S, Dispatcher
+from master.enrolment import refusal_of
 from master.gate import Gate
 from master.rights import ANYONE, Person
-from master.roster import AGENT, REFUSED, STRANGER, WEB, Roster
+from master.roster import AGENT, REFUSED, STRANGER, WEB, Cloned, Presence, Roster
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
-from wire.errors import InvalidValue, NotEnrolled, ProtocolMismatch, Refused
+from wire.errors import NotEnrolled, Refused
+from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
 from wire.messages import (
     PROTOCOL,
     Done,
@@ -78,8 +82,6 @@ Answer = Callable[[Person, Any], Struct | dict[str, Any]]
 
 ONLY_AGENT = frozenset({AGENT})
 ONLY_WEB = frozenset({WEB})
-MAX_FACTS = 100
-MAX_TEXT = 253
 
 
 class Asked(Struct):
@@ -98,6 +100,7 @@ class ConnectionManager:
         dispatcher: Dispatcher,
         desk: Desk,
         board: Board,
+        admission: Admission,
         accounts: Accounts,
         gate: Gate,
         clock: Callable[[], float],
@@ -107,6 +110,7 @@ class ConnectionManager:
         self._dispatcher = dispatcher
         self._desk = desk
         self._board = board
+        self._admission = admission
         self._accounts = accounts
         self._gate = gate
         self._clock = clock
@@ -155,7 +159,23 @@ class ConnectionManager:
             "cancel_run": self._asked(ById, "operator", desk.cancel_run),
             "set_labels": self._asked(SetLabels, "admin", desk.set_labels),
             "release_handouts": self._asked(JustAuth, "admin", desk.release_handouts),
+            **self._for_hosts(),
             **self._for_accounts(),
+        }
+
+    def _for_hosts(self) -> dict[str, Method[Any]]:
+        """Which hosts are let in, and which are sent away."""
+        admission = self._admission
+        return {
+            "accept_agent": self._asked(ById, "admin", admission.accept_agent),
+            "refuse_agent": self._asked(ById, "admin", admission.refuse_agent),
+            "revoke_agent": self._asked(RevokeAgent, "admin", admission.revoke_agent),
+            "delete_agent": self._asked(ById, "admin", admission.delete_agent),
+            "reenrol_agent": self._asked(ById, "admin", admission.reenrol_agent),
+            "accept_hostname": self._asked(AcceptHostname, "admin", admission.accept_hostname),
+            "get_join_tokens": self._asked(JustAuth, "admin", admission.get_join_tokens),
+            "add_join_token": self._asked(AddJoinToken, "admin", admission.add_join_token),
+            "remove_join_token": self._asked(ById, "admin", admission.remove_join_token),
         }
 
     def _for_accounts(self) -> dict[str, Method[Any]]:
@@ -188,27 +208,38 @@ class ConnectionManager:
 
     def register(self, call: Call, message: Register) -> Later:
         """An agent says who it is; a key that is not known needs a join token."""
-        _check_register(message)
+        check_register(message)
         verb = self._storage.enrol(call.caller.key, message)
         _reply(call, verb, partial(self._registered, call, message))
         return LATER
 
     def _registered(self, call: Call, message: Register, enrolled: Enrolled) -> Registered:
         agent = enrolled.agent
+        if enrolled.rekeyed:
+            self._dispatcher.refuse(agent.id, NotEnrolled(f"agent {agent.id} has a new key"))
+            self._roster.rekeyed(agent)
         self._dispatcher.drop(agent.id)
-        session = self._roster.registered(agent, self._clock())
+        known = agent.id in self._roster
+        session = self._roster.registered(agent, self._clock(), message.nonce)
         self._dispatcher.apply(enrolled.changed)
+        who = f"agent {agent.id} ({agent.hostname})"
+        if agent.standing is Standing.PENDING and not known:
+            log.warning(f"{who} waits to be accepted, see /hosts or POST …/agents/ID/accept")
+        elif agent.standing is Standing.QUARANTINED:
+            log.error(f"{who} is quarantined: {agent.reason}")
         if agent.standing is not Standing.ENROLLED:
-            self._roster.set_standing(agent.id, agent.standing)
-            log.error(f"agent {agent.id} ({agent.hostname}) is {agent.standing}: given no work")
-            raise Refused(f"agent {agent.id} is {agent.standing}; ask who runs the master")
+            raise refusal_of(agent)
+        if agent.claimed_hostname is not None:
+            log.warning(f"{who} calls itself {agent.claimed_hostname}: only its id names it now")
         what = "enrolled" if enrolled.created else "registered"
-        log.info(f"agent {agent.id} ({agent.hostname}) {what} with version {message.version}")
+        if enrolled.rekeyed:
+            what = "has a new key and registered"
+        log.info(f"{who} {what} with version {message.version}")
         return Registered(session, self._roster.heartbeat_s, POLL_S, VERSION, PROTOCOL)
 
     def register_web(self, call: Call, message: RegisterWeb) -> WebRegistered | Later:
         """A web server says who it is; a key that is not known needs a join token."""
-        _check_protocol(message.protocol)
+        check_protocol(message.protocol)
         if call.caller.role == WEB:
             return WebRegistered(VERSION, PROTOCOL)
         if message.token is None:
@@ -225,7 +256,8 @@ class ConnectionManager:
     # ---- agents; whom they are is their key's business, never the payload's
 
     def heartbeat(self, call: Call, message: Heartbeat) -> HeartbeatAnswer:
-        presence = self._roster.speaks(call.caller.id, message.session, self._clock())
+        presence = self._speaks(call, message.session)
+        check_claims(message.hostname, message.ip)
         skew_s = self._roster.beat(message, presence, time.time())
         return HeartbeatAnswer(self._roster.heartbeat_s, skew_s)
 
@@ -268,8 +300,31 @@ class ConnectionManager:
         self._dispatcher.apply(changed)
         return {}
 
-    def _speaks(self, call: Call, session: str) -> None:
-        self._roster.speaks(call.caller.id, session, self._clock())
+    def _speaks(self, call: Call, session: str) -> Presence:
+        id = call.caller.id
+        try:
+            return self._roster.speaks(id, session, self._clock())
+        except Cloned:
+            self._quarantine(id, "two hosts speak with its key in turn: its identity was copied")
+            raise Refused(f"agent {id} is quarantined; an admin can re-enrol it") from None
+
+    def _quarantine(self, id: str, reason: str) -> None:
+        """At once in memory, so that nothing more is answered; then in the store."""
+        log.error(f"agent {id} is quarantined: {reason}")
+
+        def quarantine() -> None:
+            self._roster.set_standing(id, Standing.QUARANTINED, reason)
+            self._dispatcher.refuse(id, Refused(f"agent {id} is quarantined"))
+
+        def done(outcome: Changed | BaseException) -> None:
+            if isinstance(outcome, BaseException):
+                log.error(f"agent {id} could not be quarantined in the store: {outcome}")
+                return
+            quarantine()  # again: it may have registered meanwhile
+            self._dispatcher.apply(outcome)
+
+        quarantine()
+        self._storage.bury_agent(id, Standing.QUARANTINED, reason).then(done)
 
     # ---- people, through the web
 
@@ -313,32 +368,3 @@ def _reply(call: Call, verb: Verb[T], convert: Callable[[T], Struct | dict[str, 
             call.fail(error)
 
     verb.then(done)
-
-
-def _check_protocol(protocol: int) -> None:
-    if protocol != PROTOCOL:
-        raise ProtocolMismatch(
-            f"you speak protocol {protocol}, this master (version {VERSION}) speaks {PROTOCOL}; "
-            "install the same version on both"
-        )
-
-
-def _check_register(message: Register) -> None:
-    """Bounds what an agent may write into the store. Its facts grant nothing."""
-    _check_protocol(message.protocol)
-    texts = [message.hostname, message.instance, message.machine, message.version]
-    if any(len(text) > MAX_TEXT or not text.isprintable() for text in texts):
-        raise InvalidValue(f"register: a text is longer than {MAX_TEXT} or not printable")
-    if len(message.id) != 32 or any(letter not in "0123456789abcdef" for letter in message.id):
-        raise InvalidValue("register: id is not 32 hexadecimal digits", field="id")
-    if not message.hostname or any(letter in "[],!&^@*? \\/" for letter in message.hostname):
-        raise InvalidValue(
-            f"register: hostname {message.hostname!r} is empty or has a character of expressions",
-            field="hostname",
-        )
-    if (
-        not 1 <= message.slots <= 1024
-        or len(message.ip) > MAX_FACTS
-        or len(message.facts) > MAX_FACTS
-    ):
-        raise InvalidValue("register: slots, ip or facts are out of bounds")

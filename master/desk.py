@@ -322,12 +322,18 @@ def _check_labels(labels: Mapping[str, Mapping[str, str | None]]) -> None:
         if len(changes) > MAX_LABELS:
             raise InvalidValue(f"labels: at most {MAX_LABELS} at once for a host", field="labels")
         for name, value in changes.items():
-            for text in (name, value):
-                if text is not None and not _LABEL.fullmatch(text):
-                    raise InvalidValue(
-                        f"labels: {text!r} is no label; it takes 1 to 63 of A-Z a-z 0-9 . _ -",
-                        field="labels",
-                    )
+            check_label(name)
+            if value is not None:
+                check_label(value)
+
+
+def check_label(text: str) -> None:
+    """The name of a label, or its value."""
+    if not _LABEL.fullmatch(text):
+        raise InvalidValue(
+            f"labels: {text[:80]!r} is no label; it takes 1 to 63 of A-Z a-z 0-9 . _ -",
+            field="labels",
+        )
 
 
 _SETTINGS = (

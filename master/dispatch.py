@@ -21,7 +21,7 @@ from master.roster import Roster
 from master.storage import Storage
 from master.waiters import Waiters
 from utils import failpoint, getLogger
-from wire.errors import Refused
+from wire.errors import Refusal, Refused
 from wire.messages import Poll, Work
 from wire.server import Call
 from wire.states import AgentState, RunState, Standing
@@ -108,7 +108,7 @@ class Dispatcher:
                 "then release them (POST /api/v1/handouts/release)"
             )
         if outcome.standing is not Standing.ENROLLED:
-            self._roster.set_standing(agent, outcome.standing)
+            self._roster.set_standing(agent, outcome.standing, outcome.reason)
             log.error(f"agent {agent} is {outcome.standing}: it is given no work")
         for stray in outcome.strays:
             log.warning(f"agent {agent} holds run {stray.run}, which the store does not know")
@@ -139,6 +139,13 @@ class Dispatcher:
         parked = self.mailbox.get(agent)
         if parked is not None and self.mailbox.take(parked):
             _answer_empty(parked)
+
+    def refuse(self, agent: str, refusal: Refusal) -> None:
+        """The agent is not served any more: its parked poll is told why."""
+        self._quiet.pop(agent, None)
+        parked = self.mailbox.get(agent)
+        if parked is not None and self.mailbox.take(parked):
+            parked.call.fail(refusal)
 
     def end_overdue_polls(self) -> None:
         for parked in self.mailbox.overdue(time.monotonic()):

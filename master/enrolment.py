@@ -3,25 +3,23 @@
 Functions over one transaction; the secrets themselves are never stored.
 """
 
-import hashlib
-import secrets
 from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from master.changes import Enrolled, NewSecret, Peer, Seen
-from master.ids import new_id
+from master import joining
+from master.changes import Enrolled, Peer, Seen
 from master.ledger import bury_agent
 from master.records import Agent
-from master.rows import to_json
+from master.rows import AgentRow, to_json
+from master.state import STANDING_MOVES
 from master.transaction import Tx
-from wire.errors import Conflict, InvalidValue, NotEnrolled, NotFound, Refused
+from wire.errors import Conflict, NotFound, Pending, Refusal, Refused
+from wire.keys import fingerprint
 from wire.messages import Register
 from wire.states import Standing
 
-SECRET_BYTES = 32
-API, JOIN = "api", "join"
-ROLES = {API: ("viewer", "operator", "admin"), JOIN: ("agent", "web")}
+MOST_PENDING = 1_000  # hosts that wait to be accepted
 
 
 # ---- agents
@@ -31,71 +29,177 @@ def enrol(tx: Tx, key: str, register: Register) -> Enrolled:
     """A known key says what it is now; an unknown one needs a join token of role agent."""
     known = tx.row("agent_by_key", key=key)
     if known is None:
-        return Enrolled(_add_agent(tx, key, register), created=True)
-    agent = tx.agent(known[0])
-    assert agent is not None
+        return _admit(tx, key, register)
+    agent = _agent(tx, known[0])
     if agent.id != register.id:
         raise Conflict(f"this key belongs to agent {agent.id}, not to {register.id}")
-    if agent.standing is not Standing.ENROLLED:
-        raise Refused(f"agent {agent.id} is {agent.standing}")
+    if agent.standing not in (Standing.ENROLLED, Standing.PENDING):
+        raise refusal_of(agent)
     if register.machine != agent.machine:
         return _two_machines(tx, agent)
-    updated = replace(
+    updated = _as_said(agent, register)
+    if updated != agent:
+        tx.put(updated)
+    return Enrolled(updated, created=False)
+
+
+def refusal_of(agent: Agent) -> Refusal:
+    """Why an agent is not served, and what to do about it."""
+    match agent.standing:
+        case Standing.PENDING:
+            return Pending(
+                f"agent {agent.id} waits until an admin accepts it; the fingerprint of its key is "
+                f"{fingerprint(agent.key)}"
+            )
+        case Standing.DELETED:
+            advice = "to join anew, run mschedule-agent --new-identity"
+        case _:
+            advice = "an admin can re-enrol it"
+    reason = f" ({agent.reason})" if agent.reason else ""
+    return Refused(f"agent {agent.id} is {agent.standing}{reason}; {advice}")
+
+
+def _as_said(agent: Agent, register: Register) -> Agent:
+    """What the host says of itself. A hostname other than the accepted one is only a claim."""
+    pending = agent.standing is Standing.PENDING
+    hostname = register.hostname if pending else agent.hostname
+    return replace(
         agent,
-        hostname=register.hostname,
+        hostname=hostname,
+        claimed_hostname=None if register.hostname == hostname else register.hostname,
         ip=register.ip,
         facts=register.facts,
         version=register.version,
         slots=register.slots,
+        machine=register.machine,
     )
-    tx.put(updated)
-    return Enrolled(updated, created=False)
 
 
 def _two_machines(tx: Tx, agent: Agent) -> Enrolled:
     """The identity was copied, or the host became another one: either way it needs a new id."""
+    if agent.standing is Standing.PENDING:
+        raise Refused(
+            f"agent {agent.id} waits to be accepted, and two machines use its key: run "
+            "mschedule-agent --new-identity on one of them"
+        )
     reason = "another machine registered with this agent's key"
     changed = bury_agent(tx, agent.id, Standing.QUARANTINED, reason)
-    buried = tx.agent(agent.id)
-    assert buried is not None
-    return Enrolled(buried, created=False, changed=changed)
+    return Enrolled(_agent(tx, agent.id), created=False, changed=changed)
 
 
-def _add_agent(tx: Tx, key: str, register: Register) -> Agent:
-    labels = _use_join_token(tx, register.token, "agent")
+def _admit(tx: Tx, key: str, register: Register) -> Enrolled:
+    """By a join token: as a new agent, or with a new key for the one that the token names."""
+    given = joining.use(tx, register.token, "agent")
     if tx.row("peer", key=key) is not None:
         raise Conflict("this key belongs to a web server")
+    if given.agent is not None:
+        return Enrolled(_rekey(tx, key, register, given), created=False, rekeyed=True)
     if tx.agent(register.id) is not None:
-        raise Conflict(f"agent {register.id} is enrolled with another key: take a new id")
+        raise Conflict(
+            f"agent {register.id} is enrolled with another key: this host was copied from it, or "
+            "its key was replaced; run mschedule-agent --new-identity to join as a new one"
+        )
+    return Enrolled(_add_agent(tx, key, register, given), created=True)
+
+
+def _add_agent(tx: Tx, key: str, register: Register, given: joining.Pass) -> Agent:
+    standing = Standing.PENDING if given.by_hand else Standing.ENROLLED
+    if given.by_hand:
+        _check_room(tx)
     tx.execute(
         "insert_agent",
         id=register.id,
         key=key,
         hostname=register.hostname,
         ip=to_json(register.ip),
-        labels=labels,
+        labels=given.labels,
         facts=to_json(register.facts),
         version=register.version,
         machine=register.machine,
         instance=register.instance,
         slots=register.slots,
+        standing=standing,
+        joined_by=given.name,
         now=tx.now,
     )
     tx.forget()
-    added = tx.agent(register.id)
-    assert added is not None
-    return added
+    return _agent(tx, register.id)
+
+
+def _check_room(tx: Tx) -> None:
+    row = tx.row("count_pending_agents")
+    if row is not None and row[0] >= MOST_PENDING:
+        raise Conflict(f"{MOST_PENDING} hosts wait to be accepted already; an admin must decide")
+
+
+def _rekey(tx: Tx, key: str, register: Register, given: joining.Pass) -> Agent:
+    """The key that the agent had is nobody's from now on, whoever has a copy of it."""
+    if given.agent != register.id:
+        raise Conflict(
+            f"this join string gives a new key to agent {given.agent}, and this is {register.id}"
+        )
+    agent = tx.agent(register.id)
+    if agent is None or not may_have_new_key(agent.standing):
+        raise Conflict(f"agent {register.id} can have no new key: it was deleted, or waits")
+    tx.execute("rekey_agent", id=agent.id, key=key)
+    tx.forget()
+    rekeyed = replace(
+        _as_said(_agent(tx, agent.id), register),
+        standing=Standing.ENROLLED,
+        reason="",
+        # It had been replaced by its copy, and is not a past one any more.
+        past_instances=[one for one in agent.past_instances if one != register.instance],
+    )
+    tx.put(rekeyed)
+    return rekeyed
+
+
+def may_have_new_key(standing: Standing) -> bool:
+    return standing is Standing.ENROLLED or (
+        standing is not Standing.PENDING and (standing, Standing.ENROLLED) in STANDING_MOVES
+    )
+
+
+def accept(tx: Tx, id: str) -> Agent:
+    """A host that waits is one of the fleet; repeating it changes nothing. Raises Conflict."""
+    agent = _known(tx, id)
+    if agent.standing is Standing.ENROLLED:
+        return agent
+    if agent.standing is not Standing.PENDING:
+        raise Conflict(f"agent {id} is {agent.standing}: only a host that waits can be accepted")
+    tx.put(replace(agent, standing=Standing.ENROLLED))
+    return _agent(tx, id)
+
+
+def accept_hostname(tx: Tx, id: str, hostname: str) -> Agent:
+    """It is the host's name from now on. What it calls itself now, the hub knows better."""
+    tx.put(replace(_known(tx, id), hostname=hostname, claimed_hostname=None))
+    return _agent(tx, id)
+
+
+def _known(tx: Tx, id: str) -> AgentRow:
+    agent = tx.agent(id)
+    if agent is None or agent.standing is Standing.DELETED:
+        raise NotFound(f"no agent has the id {id}")
+    return agent
+
+
+def _agent(tx: Tx, id: str) -> AgentRow:
+    agent = tx.agent(id)
+    assert agent is not None
+    return agent
 
 
 def touch(tx: Tx, seen: Mapping[str, Seen]) -> None:
-    rows = [(id, one.at, one.hostname, to_json(one.ip)) for id, one in seen.items()]
+    rows = [(id, one.at, one.claimed, to_json(one.ip)) for id, one in seen.items()]
     tx.execute("touch_agents", rows=to_json(rows))
     tx.forget()
 
 
 def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]]) -> list[str]:
     """The ids of the agents that were changed; all of them or none."""
-    unknown = [id for id in labels if tx.agent(id) is None]
+    agents = {id: tx.agent(id) for id in labels}
+    unknown = [id for id, one in agents.items() if one is None or one.standing is Standing.DELETED]
     if unknown:
         shown = ", ".join(unknown[:20])
         raise NotFound(f"no agent has the id {shown}", field="id", details={"unknown": unknown})
@@ -111,38 +215,7 @@ def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]]) -> list[s
     return changed
 
 
-# ---- secrets
-
-
-def make_join_token(
-    tx: Tx, role: str, label: str, labels: Mapping[str, str], uses: int | None
-) -> NewSecret:
-    return _make(tx, JOIN, role, label, labels, uses)
-
-
-def _make(
-    tx: Tx, kind: str, role: str, label: str, labels: Mapping[str, str], uses: int | None
-) -> NewSecret:
-    if role not in ROLES[kind]:
-        raise InvalidValue(f"role is {role!r}; it is one of {', '.join(ROLES[kind])}", field="role")
-    made = NewSecret(new_id(), secrets.token_urlsafe(SECRET_BYTES))
-    tx.execute(
-        "insert_token",
-        id=made.id,
-        kind=kind,
-        secret_sha256=hash_of(made.secret),
-        role=role,
-        label=label,
-        labels=to_json(labels),
-        uses_left=uses,
-        now=tx.now,
-    )
-    return made
-
-
-def revoke_token(tx: Tx, id: str) -> None:
-    if not tx.execute("revoke_token", id=id, now=tx.now):
-        raise NotFound(f"no token has the id {id}")
+# ---- web servers
 
 
 def add_peer(tx: Tx, key: str, token: str) -> Peer:
@@ -151,23 +224,8 @@ def add_peer(tx: Tx, key: str, token: str) -> Peer:
         raise Conflict("this key belongs to an agent")
     known = tx.row("peer", key=key)
     if known is None:
-        _use_join_token(tx, token, "web")
+        joining.use(tx, token, "web")
         tx.execute("insert_peer", key=key, role="web", label="", now=tx.now)
     elif known[2] is not None:
         raise Refused("this key was revoked")
     return Peer(key, "web")
-
-
-def _use_join_token(tx: Tx, token: str | None, role: str) -> str:
-    """The labels that come with it, as JSON."""
-    if token is None:
-        raise NotEnrolled(f"this {role} is not enrolled, and no join token came with it")
-    used = tx.row("use_token", secret_sha256=hash_of(token), role=role)
-    if used is None:
-        raise NotEnrolled(f"the join token is not one for a {role}, or was used up or revoked")
-    labels: str = used[0]
-    return labels
-
-
-def hash_of(secret: str) -> str:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -17,10 +17,12 @@ from master.targets import natural
 from master.views import from_cursor, to_cursor
 from utils import iso
 from wire.errors import InvalidValue, Malformed
+from wire.keys import fingerprint
 from wire.requests import ListAgents
-from wire.states import AgentState
+from wire.states import AgentState, Standing
 from wire.views import AgentView, Page
 
+_STANDINGS = [standing for standing in Standing if standing is not Standing.DELETED]
 _STATES = list(AgentState)  # in the order in which they are sorted
 _decode_facts = msgspec.msgpack.Decoder(dict[str, Any]).decode
 
@@ -38,6 +40,8 @@ class Wanted(Struct, frozen=True):
     sort: str
     descending: bool
     facts: bool
+    standing: Standing | None  # None: any but pending
+    renamed: bool
 
 
 def check(asked: ListAgents) -> Wanted:
@@ -51,6 +55,11 @@ def check(asked: ListAgents) -> Wanted:
     if asked.state and asked.state not in _STATES:
         raise InvalidValue(
             f"state is {asked.state!r}; it takes one of {', '.join(_STATES)}", field="state"
+        )
+    if asked.standing and asked.standing not in _STANDINGS:
+        raise InvalidValue(
+            f"standing is {asked.standing!r}; it takes one of {', '.join(_STANDINGS)}",
+            field="standing",
         )
     if asked.offset < 0:
         raise InvalidValue(f"offset is {asked.offset}; it takes 0 or more", field="offset")
@@ -66,6 +75,8 @@ def check(asked: ListAgents) -> Wanted:
         sort=sort,
         descending=asked.sort.startswith("-"),
         facts=asked.facts,
+        standing=Standing(asked.standing) if asked.standing else None,
+        renamed=asked.renamed,
     )
 
 
@@ -113,6 +124,10 @@ def view(host: Presence, now: float, *, facts: bool = True) -> AgentView:
         last_seen=iso(host.heard_at),
         version=host.version,
         clock_skew=host.skew_s,
+        claimed_hostname=host.claims,
+        reason=host.reason,
+        joined_by=host.joined_by,
+        fingerprint=fingerprint(host.key) if host.standing is Standing.PENDING else None,
     )
 
 
@@ -120,6 +135,9 @@ def view(host: Presence, now: float, *, facts: bool = True) -> AgentView:
 
 
 def _filtered(hosts: Sequence[Presence], wanted: Wanted, now: float) -> Sequence[Presence]:
+    hosts = [host for host in hosts if _stands(host, wanted)]
+    if wanted.renamed:
+        hosts = [host for host in hosts if host.claims is not None]
     if wanted.label:
         hosts = [host for host in hosts if _is_labelled(host, wanted)]
     if wanted.text:
@@ -127,6 +145,12 @@ def _filtered(hosts: Sequence[Presence], wanted: Wanted, now: float) -> Sequence
     if wanted.state is not None:
         hosts = [host for host in hosts if state_of(host, now) is wanted.state]
     return hosts
+
+
+def _stands(host: Presence, wanted: Wanted) -> bool:
+    if wanted.standing is None:
+        return host.standing is not Standing.PENDING
+    return host.standing is wanted.standing
 
 
 def _is_labelled(host: Presence, wanted: Wanted) -> bool:
@@ -137,6 +161,7 @@ def _is_labelled(host: Presence, wanted: Wanted) -> bool:
 def _is_named(host: Presence, text: str) -> bool:
     return (
         text in host.hostname.lower()
+        or (host.claims is not None and text in host.claims.lower())
         or text in host.id
         or any(text in address.lower() for address in host.ip)
     )

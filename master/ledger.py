@@ -20,8 +20,9 @@ from master.records import Agent, Run, Task
 from master.rolling import rolled
 from master.rows import AgentRow, RunRow, TaskRow, to_json
 from master.specs import Specs
+from master.state import IllegalMove
 from master.transaction import CANDIDATES, Tx
-from wire.errors import Malformed, NotFound
+from wire.errors import Conflict, Malformed, NotFound
 from wire.messages import MAX_CHUNK_BYTES, Done, Output, OutputAnswer, Poll, Result, ResultAnswer
 from wire.states import ENDED_RUN, ENDED_TASK, RunState, Standing
 
@@ -112,7 +113,7 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
     """Lay the poll against what was handed out, then claim for its free places."""
     agent = _agent(tx, agent_id)
     if agent.standing is not Standing.ENROLLED:
-        return PollAnswer([], [], agent.standing)
+        return PollAnswer([], [], agent.standing, reason=agent.reason)
     runs = _merged(tx.open_runs(agent_id), _own_runs(tx, agent_id, (h.run for h in asked.held)))
     judged = handout.judge_poll(
         agent, runs, _tasks(tx, runs), asked, tx.now, held_back=hold_of(tx) is not None
@@ -120,7 +121,7 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
     effects = Effects(tx)
     if judged.quarantine is not None:
         _bury(tx, effects, agent, Standing.QUARANTINED, judged.quarantine)
-        return PollAnswer([], [], Standing.QUARANTINED, effects.changed())
+        return PollAnswer([], [], Standing.QUARANTINED, effects.changed(), reason=judged.quarantine)
     effects.apply(judged.change)
     if judged.hold is not None:
         hold(tx, judged.hold)
@@ -286,8 +287,15 @@ def cancel_run(tx: Tx, run_id: str) -> Changed:
 
 
 def bury_agent(tx: Tx, agent_id: str, standing: Standing, reason: str) -> Changed:
+    """Repeating it changes nothing. Raises Conflict for what it can't become."""
     effects = Effects(tx)
-    _bury(tx, effects, _agent(tx, agent_id), standing, reason)
+    agent = _agent(tx, agent_id)
+    if agent.standing is standing:
+        return Changed()
+    try:
+        _bury(tx, effects, agent, standing, reason)
+    except IllegalMove as error:
+        raise Conflict(str(error)) from error
     return effects.changed()
 
 

@@ -46,6 +46,7 @@ class Live:
             ip=presence.ip,
             busy=presence.busy,
             clock_skew=presence.skew_s,
+            claimed_hostname=presence.claims,
         )
 
     def run(self, view: RunView, task: Task) -> RunView:

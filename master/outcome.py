@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from master.books import Books, Change, ended, is_open, may_learn, sweep_of, wanted
 from master.handout import lost
 from master.records import Agent, Run, Task
+from master.state import move_standing
 from master.task import count
 from master.waves import NEVER
 from utils import iso
@@ -210,11 +211,15 @@ def bury_agent(
     reason: str,
     now: float,
 ) -> Change:
-    """Revoke or quarantine an agent. `runs`: its RUNNING and WAITING ones, `tasks`: theirs."""
+    """Quarantine, revoke or delete an agent. `runs`: its RUNNING and WAITING ones, `tasks`: theirs.
+
+    Raises IllegalMove.
+    """
+    standing = move_standing(agent.id, agent.standing, standing)
     books = Books(tasks, now)
     for run in runs:
         if run.state is RunState.RUNNING:
             books.move(run, RunState.UNKNOWN, reason)
         elif run.state is RunState.WAITING:
             books.move(run, RunState.SKIPPED, reason)
-    return books.close(replace(agent, standing=standing))
+    return books.close(replace(agent, standing=standing, reason=reason))

@@ -128,11 +128,13 @@ WHERE t.running > 0 AND :now - t.lost_after >= :counted_from
 LIMIT :limit
 
 -- name: touch_agents
--- last_seen only grows, and is no part of what a decision is guarded by.
-UPDATE agents SET last_seen = new.seen, hostname = new.hostname, ip = new.ip
+-- last_seen only grows, and is no part of what a decision is guarded by; nor is a claim, which
+-- may come late, when it has been accepted.
+UPDATE agents
+SET last_seen = new.seen, claimed_hostname = NULLIF(new.claimed, agents.hostname), ip = new.ip
 FROM (
     SELECT j.value ->> 0 AS id, CAST(j.value ->> 1 AS DOUBLE PRECISION) AS seen,
-           j.value ->> 2 AS hostname, j.value ->> 3 AS ip
+           j.value ->> 2 AS claimed, j.value ->> 3 AS ip
     FROM $each(:rows) j
 ) AS new
 WHERE agents.id = new.id AND agents.last_seen < new.seen
@@ -140,10 +142,10 @@ WHERE agents.id = new.id AND agents.last_seen < new.seen
 -- name: insert_agent
 INSERT INTO agents (
     id, key, hostname, ip, labels, facts, version, machine, instance, past_instances, slots,
-    standing, granted, acked, registered_at, last_seen, row_version
+    standing, granted, acked, registered_at, last_seen, joined_by, row_version
 ) VALUES (
     :id, :key, :hostname, :ip, :labels, :facts, :version, :machine, :instance, '[]', :slots,
-    'enrolled', 0, 0, :now, :now, 0
+    :standing, 0, 0, :now, :now, :joined_by, 0
 )
 
 -- name: agent_by_key
@@ -189,20 +191,6 @@ SELECT body_hash, task FROM idempotency_keys WHERE caller = :caller AND key = :k
 -- name: insert_idempotency_key
 INSERT INTO idempotency_keys (caller, key, body_hash, task, created_at)
 VALUES (:caller, :key, :body_hash, :task, :now)
-
--- name: insert_token
-INSERT INTO tokens (id, kind, secret_sha256, role, label, labels, uses_left, created_at)
-VALUES (:id, :kind, :secret_sha256, :role, :label, :labels, :uses_left, :now)
-
--- name: use_token
--- One use less, if it is good.
-UPDATE tokens SET uses_left = uses_left - 1
-WHERE secret_sha256 = :secret_sha256 AND kind = 'join' AND role = :role AND revoked_at IS NULL
-  AND (uses_left IS NULL OR uses_left > 0)
-RETURNING labels, label
-
--- name: revoke_token
-UPDATE tokens SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id
 
 -- name: insert_peer
 INSERT INTO peers (key, role, label, created_at) VALUES (:key, :role, :label, :now)

@@ -26,6 +26,9 @@ class Agent(Struct, frozen=True, kw_only=True):
     acked: int = 0
     registered_at: float = 0.0
     last_seen: float = 0.0  # written every few seconds, not at each message
+    claimed_hostname: str | None = None  # what it calls itself now; None: what was accepted
+    reason: str = ""  # of a standing other than ENROLLED
+    joined_by: str = ""  # name of the join token that it came with
 
 
 class Task(Struct, frozen=True, kw_only=True):

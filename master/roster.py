@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import Struct
 
+from master import clones
 from master.changes import Seen
 from master.handout import session_is_current
 from master.records import Agent
@@ -23,11 +24,17 @@ OFFLINE_AFTER_BEATS = 4
 MAX_HEARTBEAT_S = 60.0
 BEATS_PER_SECOND = 200  # what all heartbeats together may cost; more agents beat more slowly
 
+_NOBODY = clones.Lives()
+
 AGENT, WEB, STRANGER, REFUSED = "agent", "web", "stranger", "refused"
 
 
+class Cloned(Exception):
+    """Two processes speak with one agent's key, see master/clones.py."""
+
+
 class Presence(Struct, eq=False):
-    """An enrolled agent. `heard_at`: the last message, on the master's clock.
+    """An agent that is not deleted. `heard_at`: the last message, on the master's clock.
 
     Lists of hosts are made from these beside the hub: a value is replaced, never changed in
     place, and a host that registers anew gets a new Presence.
@@ -48,6 +55,10 @@ class Presence(Struct, eq=False):
     busy: int = 0
     skew_s: float | None = None
     unsaved: bool = False  # heard since the store was last told
+    claims: str | None = None  # a hostname that is not accepted
+    reason: str = ""  # of a standing other than ENROLLED
+    joined_by: str = ""
+    lives: clones.Lives = _NOBODY
 
 
 class Roster:
@@ -72,8 +83,9 @@ class Roster:
     def load(self, agents: Iterable[Agent], web_keys: Iterable[str]) -> None:
         """What the store remembers, at the start."""
         for agent in agents:
-            self._agents[agent.id] = _presence(agent, self._heartbeat_s)
-            self._set_role(agent.key, agent.id, agent.standing)
+            if agent.standing is not Standing.DELETED:
+                self._agents[agent.id] = _presence(agent, self._heartbeat_s)
+                self._set_role(agent.key, agent.id, agent.standing)
         for key in web_keys:
             self.add_web(key)
         self._fleet = None
@@ -100,26 +112,51 @@ class Roster:
             return [name]
         return [agent.id for agent in self._agents.values() if agent.hostname == name]
 
-    def registered(self, agent: Agent, now: float) -> str:
-        """An agent registered: its new session, which ends the one before."""
+    def registered(self, agent: Agent, now: float, nonce: str = "") -> str:
+        """An agent registered: its new session, which ends the one before.
+
+        `nonce`: of its process. A standing other than ENROLLED has no session: "".
+        """
+        presence = self.update(agent)
+        self._heard(presence, now)
+        if agent.standing is not Standing.ENROLLED:
+            return ""
+        presence.lives = clones.registered(presence.lives, nonce)
+        presence.session = secrets.token_hex(8)
+        return presence.session
+
+    def rekeyed(self, agent: Agent) -> None:
+        """It has a new key: what spoke with the one before is nobody any more."""
+        old = self._agents.pop(agent.id, None)
+        if old is not None:
+            self._roles.pop(old.key, None)
+        self.update(agent)
+
+    def update(self, agent: Agent) -> Presence:
+        """The agent as the store has it now, without a session."""
         presence = _presence(agent, self.heartbeat_s)
         old = self._agents.get(agent.id)
         if old is not None:
-            presence.busy, presence.skew_s = old.busy, old.skew_s
+            presence.busy, presence.skew_s, presence.lives = old.busy, old.skew_s, old.lives
         if old is None or old.hostname != agent.hostname:
             self.names_version += 1
-        presence.session = secrets.token_hex(8)
         self._agents[agent.id] = presence
         self._set_role(agent.key, agent.id, agent.standing)
-        self._heard(presence, now)
         self._fleet = None
-        return presence.session
+        return presence
 
     def speaks(self, id: str, session: str, now: float) -> Presence:
-        """The agent that sent a message under its present session; else RegisterAgain."""
+        """The agent that sent a message under its present session.
+
+        Raises RegisterAgain for another session, Cloned if two hosts use the key.
+        """
         presence = self._agents.get(id)
         if presence is None or not session_is_current(session, presence.session):
             raise RegisterAgain
+        lives = clones.spoke(presence.lives)
+        if lives is None:
+            raise Cloned
+        presence.lives = lives
         self._heard(presence, now)
         return presence
 
@@ -142,7 +179,14 @@ class Roster:
         return max(0, presence.slots - presence.busy)
 
     def beat(self, heartbeat: Heartbeat, presence: Presence, wall: float) -> float:
-        """What a heartbeat says; returns the clock skew, agent minus master, in seconds."""
+        """What a heartbeat says; returns the clock skew, agent minus master, in seconds.
+
+        A hostname other than the accepted one is a claim, until the agent registers otherwise.
+        """
+        if heartbeat.hostname != presence.hostname:
+            if presence.claims is None:
+                self._fleet = None
+            presence.claims = heartbeat.hostname
         presence.ip, presence.busy = heartbeat.ip, heartbeat.busy
         presence.skew_s = round(heartbeat.clock - wall, 3)
         presence.beat_s = self.heartbeat_s
@@ -161,12 +205,33 @@ class Roster:
             presence.labels = {name: value for name, value in merged.items() if value is not None}
         self._fleet = None
 
-    def set_standing(self, id: str, standing: Standing) -> None:
-        presence = self._agents[id]
-        presence.standing = standing
+    def set_standing(self, id: str, standing: Standing, reason: str = "") -> None:
+        """Its key counts for that at once, and its session has ended."""
+        presence = self._agents.get(id)
+        if presence is None:
+            return
+        presence.standing, presence.reason = standing, reason
         presence.session = None
         self._set_role(presence.key, id, standing)
         self._fleet = None
+
+    def accept_hostname(self, id: str, hostname: str) -> None:
+        presence = self._agents.get(id)
+        if presence is None:
+            return
+        if presence.claims == hostname:
+            presence.claims = None
+        presence.hostname = hostname
+        self.names_version += 1
+        self._fleet = None
+
+    def forget(self, id: str) -> None:
+        """It was deleted: no list has it, and its key may only ask to register, in vain."""
+        presence = self._agents.pop(id, None)
+        if presence is not None:
+            del self._roles[presence.key]
+            self.names_version += 1
+            self._fleet = None
 
     def state(self, id: str, now: float) -> AgentState:
         presence = self._agents.get(id)
@@ -178,14 +243,14 @@ class Roster:
         for presence in self._agents.values():
             if presence.unsaved:
                 presence.unsaved = False
-                seen[presence.id] = Seen(presence.heard_at, presence.hostname, presence.ip)
+                seen[presence.id] = Seen(presence.heard_at, presence.claims, presence.ip)
         return seen
 
     def fleet(self) -> Fleet:
         """The hosts that can be chosen, for resolving expressions."""
         if self._fleet is None:
             self._fleet = Fleet(
-                Host(one.id, one.hostname, one.labels)
+                Host(one.id, one.hostname, one.labels, one.claims)
                 for one in self._agents.values()
                 if one.standing is Standing.ENROLLED
             )
@@ -220,4 +285,7 @@ def _presence(agent: Agent, beat_s: float) -> Presence:
         facts=msgspec.msgpack.encode(agent.facts),
         heard_at=agent.last_seen,
         beat_s=beat_s,
+        claims=agent.claimed_hostname,
+        reason=agent.reason,
+        joined_by=agent.joined_by,
     )

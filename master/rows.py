@@ -52,6 +52,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "standing",
         "granted",
         "acked",
+        "claimed_hostname",
+        "reason",
     ),
     "tasks": (
         "state",

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master.enrolment import hash_of
-from master.ids import new_id
+from master.ids import hash_of, new_id
 from master.people import Account, account
 from master.reader import Reader
 from master.rights import Owner, Person, limit_of, person_of_token

@@ -57,6 +57,12 @@ class Settings:
         choices=("agent", "web"),
         only="argv",
     )
+    join_hours: float = setting(
+        24.0,
+        "hours in which hosts may join by a printed join string; 0 is no limit",
+        minimum=0,
+        maximum=8784,
+    )
     print_setup_code: bool = setting(
         False,
         "print a one-time code that makes an admin, or gives one who is known a new password, and"

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from master import people, sessions
-from master.enrolment import hash_of
+from master.ids import hash_of
 from master.people import Account, Change
 from master.reader import Reader
 from master.rights import ADMIN

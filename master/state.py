@@ -1,14 +1,15 @@
-"""Which moves may a run and a task make? One table each; every change of state goes through `move`.
+"""Which moves may a run, a task and an agent make? One table each, for every change of state.
 
 A run that was WAITING moves on through UNKNOWN when an agent proves that it was handed out
 by a store that no longer remembers it. UNKNOWN is an ended state with one exception: what its
 agent can prove replaces it, once.
 """
 
-from wire.states import ENDED_RUN, ENDED_TASK, RunState, TaskState
+from wire.states import ENDED_RUN, ENDED_TASK, RunState, Standing, TaskState
 
 RunMove = tuple[RunState, RunState]
 TaskMove = tuple[TaskState, TaskState]
+StandingMove = tuple[Standing, Standing]
 
 _PROVEN = ENDED_RUN - {RunState.UNKNOWN}
 
@@ -38,6 +39,18 @@ TASK_MOVES: frozenset[TaskMove] = frozenset(
     }
 )
 
+STANDING_MOVES: frozenset[StandingMove] = frozenset(
+    {
+        (Standing.PENDING, Standing.ENROLLED),  # accepted
+        (Standing.ENROLLED, Standing.QUARANTINED),
+        (Standing.QUARANTINED, Standing.ENROLLED),  # with a new key
+        (Standing.REVOKED, Standing.ENROLLED),  # with a new key
+        (Standing.ENROLLED, Standing.REVOKED),
+        (Standing.QUARANTINED, Standing.REVOKED),
+    }
+    | {(begin, Standing.DELETED) for begin in Standing if begin is not Standing.DELETED}
+)
+
 
 class IllegalMove(Exception):
     """A move that the table does not have. Nothing was changed."""
@@ -63,8 +76,15 @@ def move_task(task: str, state: TaskState, to: TaskState) -> TaskState:
     return to
 
 
+def move_standing(agent: str, standing: Standing, to: Standing) -> Standing:
+    """`to`, if the agent (its id is for the error) may become that; raises IllegalMove."""
+    if (standing, to) not in STANDING_MOVES:
+        raise IllegalMove(f"agent {agent}", standing, to)
+    return to
+
+
 def table() -> str:
-    """Both tables as Markdown, for the documentation: one line a state, in the order of wire/."""
+    """All three as Markdown, for the documentation: one line a state, in the order of wire/."""
     lines = ["| a run that is | may become |", "|---|---|"]
     for state in RunState:
         lines.append(f"| {state} | {_names([to for to in RunState if (state, to) in RUN_MOVES])} |")
@@ -73,8 +93,13 @@ def table() -> str:
         lines.append(
             f"| {begin} | {_names([to for to in TaskState if (begin, to) in TASK_MOVES])} |"
         )
+    lines += ["", "| an agent that is | may become |", "|---|---|"]
+    for first in Standing:
+        lines.append(
+            f"| {first} | {_names([to for to in Standing if (first, to) in STANDING_MOVES])} |"
+        )
     return "\n".join(lines) + "\n"
 
 
-def _names(states: list[RunState] | list[TaskState]) -> str:
+def _names(states: list[RunState] | list[TaskState] | list[Standing]) -> str:
     return ", ".join(states) or "nothing"

@@ -17,6 +17,7 @@ from master import (
     enrolment,
     groups,
     intake,
+    joining,
     ledger,
     output,
     retention,
@@ -88,8 +89,9 @@ class Storage:
     def enrol(self, key: str, register: Register) -> Verb[Enrolled]:
         """A register message: a known key is updated, a new one needs `register.token`.
 
-        A second machine under the same key quarantines the agent. Raises NotEnrolled,
-        Refused (revoked, quarantined), Conflict (the id and the key are not of one agent).
+        A second machine under the same key quarantines the agent. A new agent may be PENDING.
+        Raises NotEnrolled, Refused (revoked, quarantined, deleted), Conflict (the id and the key
+        are not of one agent).
         """
         return self._database.writing(lambda tx: enrolment.enrol(tx, key, register), DIRECT)
 
@@ -98,11 +100,30 @@ class Storage:
         return self._database.writing(lambda tx: enrolment.touch(tx, seen), DIRECT)
 
     def bury_agent(self, agent: str, standing: Standing, reason: str) -> Verb[Changed]:
-        """Revoke or quarantine: what it runs becomes UNKNOWN, what waits SKIPPED. NotFound."""
+        """Quarantine, revoke or delete: what it runs becomes UNKNOWN, what waits SKIPPED.
+
+        Repeating it changes nothing. Raises NotFound, Conflict.
+        """
         return self._database.writing(
             lambda tx: ledger.bury_agent(tx, agent, standing, reason),
             Needs(agents=(agent,), open_runs_of=(agent,)),
         )
+
+    def accept_agent(self, agent: str, by: str) -> Verb[Agent]:
+        """A pending host is enrolled. Repeating it changes nothing. Raises NotFound, Conflict."""
+        return self._database.writing(
+            lambda tx: enrolment.accept(tx, agent), Needs(agents=(agent,))
+        )
+
+    def accept_hostname(self, agent: str, hostname: str, by: str) -> Verb[Agent]:
+        """The name that a host claims becomes its name. Raises NotFound."""
+        return self._database.writing(
+            lambda tx: enrolment.accept_hostname(tx, agent, hostname), Needs(agents=(agent,))
+        )
+
+    def agent_record(self, id: str) -> Verb[Agent]:
+        """Raises NotFound."""
+        return self._database.reading(lambda reader: views.agent_record(reader, id))
 
     def set_labels(self, labels: Mapping[str, Mapping[str, str | None]]) -> Verb[list[str]]:
         """{agent: {label: value, or None to remove}}, all or nothing; the ids that changed.
@@ -335,22 +356,38 @@ class Storage:
 
     # ---- join tokens and keys
 
-    def revoke_token(self, id: str) -> Verb[None]:
-        """An API or a join token. Raises NotFound."""
-        return self._database.writing(lambda tx: enrolment.revoke_token(tx, id), DIRECT)
-
     def make_join_token(
         self,
         role: str,
-        label: str,
+        name: str,
         *,
         labels: Mapping[str, str] | None = None,
         uses: int | None = None,
+        expires_in: float | None = None,
+        by_hand: bool = False,
+        agent: str | None = None,
+        by: str = "",
     ) -> Verb[NewSecret]:
-        """role is agent or web; `labels` go to the agents that enrol with it; `uses` None: any."""
-        return self._database.writing(
-            lambda tx: enrolment.make_join_token(tx, role, label, labels or {}, uses), DIRECT
+        """role is agent or web; the rest as in master/joining.py `NewToken`. Raises Conflict."""
+        new = joining.NewToken(
+            role=role,
+            name=name,
+            labels=labels or {},
+            uses=uses,
+            expires_in=expires_in,
+            by_hand=by_hand,
+            agent=agent,
+            by=by,
         )
+        return self._database.writing(lambda tx: joining.make(tx, new), DIRECT)
+
+    def join_tokens(self) -> Verb[list[joining.JoinToken]]:
+        """Newest first; expired ones are among them for a month."""
+        return self._database.reading(joining.listed)
+
+    def remove_join_token(self, id: str, by: str) -> Verb[None]:
+        """Raises NotFound."""
+        return self._database.writing(lambda tx: joining.remove(tx, id), DIRECT)
 
     def add_peer(self, key: str, token: str) -> Verb[Peer]:
         """Enrol a web server's key with a join token. Raises NotEnrolled, Conflict, Refused."""

@@ -40,6 +40,7 @@ class Host(Struct, frozen=True):
     id: str
     hostname: str
     labels: dict[str, str]
+    claims: str | None = None  # another hostname that is not accepted: only its id names it
 
 
 class Fleet:
@@ -51,7 +52,10 @@ class Fleet:
         self.by_label: dict[str, dict[str, set[str]]] = {}
         by_name = sorted(self.by_id.values(), key=lambda host: (natural(host.hostname), host.id))
         self._rank = {host.id: rank for rank, host in enumerate(by_name)}
+        self._renamed = {host.hostname: host for host in by_name if host.claims is not None}
         for host in by_name:
+            if host.claims is not None:
+                continue
             self.by_name.setdefault(host.hostname, []).append(host.id)
             for label, value in host.labels.items():
                 self.by_label.setdefault(label, {}).setdefault(value, set()).add(host.id)
@@ -86,7 +90,7 @@ class Fleet:
 
     def _groups(self, operand: str) -> set[str]:
         if operand == "@*":
-            return set(self.by_id)
+            return {id for id, host in self.by_id.items() if host.claims is None}
         found: set[str] = set()
         for group in _expand(operand[1:]):
             found |= self._group(group)
@@ -114,6 +118,12 @@ class Fleet:
         names = _expand(operand)
         ids = {name for name in names if name in self.by_id}
         missing = [name for name in names if name not in self.by_name and name not in ids]
+        for name in missing:
+            if (host := self._renamed.get(name)) is not None:
+                raise _wrong(
+                    f"the host {name} calls itself {host.claims} now: until an admin has accepted "
+                    f"that, only its id {host.id} names it"
+                )
         if missing:
             raise _wrong(f"there is no host named {some(missing)}")
         return ids | self._ids(name for name in names if name not in ids)

@@ -13,8 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from master.changes import NewSecret
-from master.enrolment import hash_of
-from master.ids import new_id
+from master.ids import hash_of, new_id
 from master.person_rules import check_role
 from master.reader import Reader
 from master.rights import Person, lower, person_of_token

@@ -19,6 +19,7 @@ from master.records import Agent, Run, Task
 from master.rows import AgentRow, RunRow, TaskRow, decode_rows, to_json
 from utils import iso
 from wire.errors import Malformed, NotFound
+from wire.keys import fingerprint
 from wire.states import AgentState, RunState
 from wire.views import LETTERS, AgentView, GridView, Page, RunView, TaskView, WaveView
 
@@ -41,6 +42,13 @@ def agent(reader: Reader, id: str) -> AgentView:
     return agent_view(*found[0])
 
 
+def agent_record(reader: Reader, id: str) -> Agent:
+    found = decode_rows(AgentRow, text_of(reader.row("agents_by_id", ids=to_json([id]))))
+    if not found:
+        raise NotFound(f"no agent has the id {id}")
+    return found[0]
+
+
 def all_agents(reader: Reader) -> list[Agent]:
     return list(decode_rows(AgentRow, text_of(reader.row("all_agents"))))
 
@@ -61,6 +69,10 @@ def agent_view(agent: Agent, busy: int) -> AgentView:
         version=agent.version,
         registered_at=iso(agent.registered_at),
         instance=agent.instance,
+        claimed_hostname=agent.claimed_hostname,
+        reason=agent.reason,
+        joined_by=agent.joined_by,
+        fingerprint=fingerprint(agent.key),
     )
 
 

@@ -29,6 +29,14 @@ class RevokeAgent(Struct):
     reason: str = ""
 
 
+class AcceptHostname(Struct):
+    """accept_hostname: refused with Conflict if the host calls itself something else by now."""
+
+    auth: Auth
+    id: str
+    hostname: str
+
+
 class JoinTokenView(Struct):
     """A join token without its secret. `state`: good, expired or used up."""
 

@@ -6,6 +6,9 @@ never in a repr, a log line or an error.
 
 import os
 import stat
+
+# hashlib would load OpenSSL, which costs every agent 3.6 MB; CPython's own blake2 does not.
+from _blake2 import blake2b
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
@@ -39,6 +42,7 @@ class Join:
     port: int
     key: str
     token: str = field(repr=False)
+    agent: str | None = None  # the one agent that gets a new key by it; None: it enrols new ones
 
     @property
     def endpoint(self) -> str:
@@ -47,7 +51,8 @@ class Join:
 
     def __str__(self) -> str:
         key, token = quote(self.key, safe=""), quote(self.token, safe="")
-        return f"{SCHEME}://{_bracketed(self.host)}:{self.port}?key={key}&token={token}"
+        of = f"&agent={self.agent}" if self.agent is not None else ""
+        return f"{SCHEME}://{_bracketed(self.host)}:{self.port}?key={key}&token={token}{of}"
 
 
 def make_keys() -> KeyPair:
@@ -62,6 +67,12 @@ def is_key(text: str) -> bool:
         return len(text) == 40 and len(zmq.utils.z85.decode(text.encode("ascii"))) == 32
     except (ValueError, KeyError, ArithmeticError):
         return False
+
+
+def fingerprint(key: str) -> str:
+    """A public key for people to compare: 80 bits of its hash, such as 1f3a-…"""
+    digits = blake2b(key.encode(), digest_size=10, person=b"mschedule").hexdigest()
+    return "-".join(digits[at : at + 4] for at in range(0, len(digits), 4))
 
 
 def load_or_make_keys(path: Path) -> KeyPair:
@@ -90,7 +101,10 @@ def parse_join(text: str) -> Join:
     key = _parameter(parts.query, "key")
     if not is_key(key):
         raise ValueError("the key in the join string is not a public key of 40 characters (Z85)")
-    return Join(parts.hostname, port, key, _parameter(parts.query, "token"))
+    agent = _parameter(parts.query, "agent", optional=True)
+    if agent and (len(agent) != 32 or not set(agent) <= set("0123456789abcdef")):
+        raise ValueError("the agent in the join string is not an id of 32 hexadecimal digits")
+    return Join(parts.hostname, port, key, _parameter(parts.query, "token"), agent or None)
 
 
 def _load(path: Path) -> KeyPair:
@@ -123,11 +137,13 @@ def _split(text: str) -> tuple[SplitResult, int]:
     return parts, DEFAULT_PORT if port is None else port
 
 
-def _parameter(query: str, name: str) -> str:
+def _parameter(query: str, name: str, *, optional: bool = False) -> str:
     try:
         values = parse_qs(query, max_num_fields=16).get(name, [])
     except ValueError:
         values = []
+    if optional and not values:
+        return ""
     if len(values) != 1:
         raise ValueError(f"the join string needs {name}=… exactly once")
     return values[0]

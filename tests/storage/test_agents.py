@@ -40,10 +40,11 @@ def test_it_spends_no_use_of_a_token_on_a_refused_enrolment(house):
 
 def test_it_takes_what_a_known_agent_says_of_itself(house):
     (agent,) = house.enrol("web01")
-    again = make_register(id=agent, hostname="web99", slots=9)
+    again = make_register(id=agent, ip=["10.7.7.7"], slots=9)
     enrolled = house.store.enrol("key of web01", again).wait()
     assert not enrolled.created
-    assert house.store.agent(agent).wait().hostname == "web99"
+    view = house.store.agent(agent).wait()
+    assert (view.ip, view.slots) == (["10.7.7.7"], 9)
 
 
 def test_it_refuses_a_key_that_comes_with_another_id(house):
@@ -87,8 +88,8 @@ def test_it_sets_labels_of_many_agents_or_of_none(house):
 
 def test_it_writes_down_when_agents_were_seen_and_never_goes_back(house):
     (agent,) = house.enrol("web01")
-    house.store.touch({agent: Seen(house.clock.now + 10, "web01", ["10.9.9.9"])}).wait()
-    house.store.touch({agent: Seen(house.clock.now + 5, "web01", ["10.0.0.1"])}).wait()
+    house.store.touch({agent: Seen(house.clock.now + 10, None, ["10.9.9.9"])}).wait()
+    house.store.touch({agent: Seen(house.clock.now + 5, None, ["10.0.0.1"])}).wait()
     (record,) = house.store.all_agents().wait()
     assert (record.last_seen, record.ip) == (house.clock.now + 10, ["10.9.9.9"])
 

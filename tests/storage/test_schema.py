@@ -15,6 +15,9 @@ from master.storage import Storage
 WALKS = {
     "all_agents": "the start of the master takes all",
     "any_person": "the first row that there is",
+    "join_tokens": "a page for admins; there are a thousand at most",
+    "count_join_tokens": "a thousand at most",
+    "count_pending_agents": "a partial index of the hosts that wait, a thousand at most",
     "web_keys": "the start of the master takes all; there are few",
     "unacknowledged_late_runs": "a partial index of the few agents that are behind",
     "purge_under_way": "the tasks that are being forgotten; there is one at a time",
