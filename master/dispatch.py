@@ -142,7 +142,7 @@ class Dispatcher:
 
     def refuse(self, agent: str, refusal: Refusal) -> None:
         """The agent is not served any more: its parked poll is told why."""
-        self._quiet.pop(agent, None)
+        self._calm.disturb(agent)
         parked = self.mailbox.get(agent)
         if parked is not None and self.mailbox.take(parked):
             parked.call.fail(refusal)
