@@ -1,0 +1,123 @@
+"""A limited operator acts on their hosts and on no others, whatever they name them by."""
+
+import pytest
+
+from master.rights import Person
+from tests.storage.test_board import Office
+from wire.errors import Forbidden, NotFound
+from wire.requests import AddTask, Auth, ById, JustAuth, ListTasks, RetryTask, Submission
+from wire.states import Standing
+
+AUTH = Auth()
+ALICE = Person("alice", "operator")
+OTTO = Person("otto", "operator", "@env:staging")
+
+
+@pytest.fixture
+def office(house):
+    office = Office(house)
+    office.web01, office.web02, office.db1 = office.enrol("web01", "web02", "db1")
+    label(office, office.web01, "staging")
+    label(office, office.web02, "staging")
+    label(office, office.db1, "prod")
+    return office
+
+
+def label(office, id, env):
+    office.house.store.set_labels({id: {"env": env}}).wait()
+    office.roster.set_labels({id: {"env": env}})
+
+
+def submit(office, person, targets, key=None):
+    asked = AddTask(AUTH, Submission(script="true", targets=targets), key)
+    return office.desk.add_task(person, asked).id
+
+
+def counts(office, task):
+    return office.desk.get_task(OTTO, ById(AUTH, task)).counts
+
+
+def test_it_submits_to_hosts_within_the_limit(office):
+    for targets in ("@env:staging", "web[01-02]", "web01", [office.web02], "@*!db1"):
+        submit(office, OTTO, targets)
+
+
+@pytest.mark.parametrize("by", ["db1", "@*", "@env:prod", "web01,db1", "id", "*"])
+def test_it_refuses_hosts_outside_and_names_them(office, by):
+    targets = [office.web01, office.db1] if by == "id" else by
+    with pytest.raises(Forbidden, match="other hosts than db1") as refused:
+        submit(office, OTTO, targets)
+    assert refused.value.details == {"hosts": ["db1"], "count": 1}
+    assert office.board.get_tasks(OTTO, ListTasks(AUTH)).items == []
+
+
+def test_it_names_twenty_of_many(office):
+    for number in range(30):
+        office.enrol(f"other{number:02}")
+    with pytest.raises(Forbidden, match="and 11 more") as refused:
+        submit(office, OTTO, "@*")
+    assert refused.value.details is not None
+    assert (len(refused.value.details["hosts"]), refused.value.details["count"]) == (20, 31)
+
+
+def test_it_resolves_the_limit_anew_at_each_act(office):
+    submit(office, OTTO, "web02")
+    label(office, office.web02, "prod")
+    with pytest.raises(Forbidden):
+        submit(office, OTTO, "web02")
+    label(office, office.db1, "staging")
+    submit(office, OTTO, "db1")
+
+
+def test_it_lets_nobody_through_by_a_limit_that_cannot_be_resolved(office):
+    for limit in ("gone01", "web[", "@env:none"):
+        with pytest.raises(Forbidden):
+            submit(office, Person("otto", "operator", limit), "web01")
+
+
+def test_it_cancels_tasks_that_are_wholly_within(office):
+    inside, across = submit(office, ALICE, "web*"), submit(office, ALICE, "web01,db1")
+    assert office.desk.cancel_task(OTTO, ById(AUTH, inside)).state == "CANCELLED"
+    with pytest.raises(Forbidden, match="db1"):
+        office.desk.cancel_task(OTTO, ById(AUTH, across))
+    assert counts(office, across)["WAITING"] == 2
+    with pytest.raises(NotFound):
+        office.desk.cancel_task(OTTO, ById(AUTH, "no-task"))
+
+
+def test_it_cancels_runs_that_are_within(office):
+    task = submit(office, ALICE, "web01,db1")
+    runs = {run.hostname: run.id for run in office.house.store.runs(task, 10).wait().items}
+    with pytest.raises(Forbidden, match="db1"):
+        office.desk.cancel_run(OTTO, ById(AUTH, runs["db1"]))
+    assert office.desk.cancel_run(OTTO, ById(AUTH, runs["web01"])).state == "CANCELLED"
+    assert counts(office, task)["WAITING"] == 1
+    with pytest.raises(NotFound):
+        office.desk.cancel_run(OTTO, ById(AUTH, "no-run"))
+
+
+def test_it_retries_what_is_within_even_where_the_task_was_not(office):
+    task = submit(office, ALICE, "web01,db1")
+    runs = {run.hostname: run.id for run in office.house.store.runs(task, 10).wait().items}
+    office.desk.cancel_run(ALICE, ById(AUTH, runs["web01"]))
+    again = office.desk.retry_task(OTTO, RetryTask(AUTH, task, ["CANCELLED"]))
+    assert [run.hostname for run in office.house.store.runs(again.id, 10).wait().items] == ["web01"]
+
+    office.desk.cancel_run(ALICE, ById(AUTH, runs["db1"]))
+    with pytest.raises(Forbidden, match="db1"):
+        office.desk.retry_task(OTTO, RetryTask(AUTH, task, ["CANCELLED"], key="once"))
+    # The refused one has left nothing: its key is free.
+    assert office.desk.retry_task(ALICE, RetryTask(AUTH, task, ["CANCELLED"], key="once")).created
+
+
+def test_it_is_not_held_up_by_hosts_that_are_no_longer_enrolled(office):
+    task = submit(office, ALICE, "web01,db1")
+    office.house.store.bury_agent(office.db1, Standing.REVOKED, "stolen").wait()
+    assert office.desk.cancel_task(OTTO, ById(AUTH, task)).counts["CANCELLED"] == 1
+
+
+def test_it_shows_everything_to_a_limited_operator(office):
+    task = submit(office, ALICE, "db1")
+    assert office.desk.get_task(OTTO, ById(AUTH, task)).id == task
+    assert office.board.get_agent(OTTO, ById(AUTH, office.db1)).hostname == "db1"
+    assert office.board.get_status(OTTO, JustAuth(AUTH)).tasks_active == 1
