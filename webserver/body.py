@@ -24,6 +24,7 @@ LARGEST_INTEGER = 2**53  # beyond it JSON numbers lose digits in most languages
 IDENTIFIER = r"[0-9A-Za-z_.-]{1,128}"
 
 _IDENTIFIER = re.compile(IDENTIFIER)
+_NEVER_QUOTED = frozenset({"secrets", "secret_files"})
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _PLACE = re.compile(r" - at `(\$[^`]*)`$|$")
@@ -130,7 +131,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if isinstance(value, _NotANumber):
             raise Malformed(f"{key} is {value}, which is not JSON; give a number", field=key)
         if isinstance(value, _OutOfRange):
-            raise InvalidValue(f"{key} is {_shown(value)}: too large a number", field=key)
+            raise InvalidValue(f"{key} is too large a number", field=key)
         found[key] = value
     return found
 
@@ -148,9 +149,11 @@ def _misfit(message: str, loaded: Any) -> Malformed:
     if path == "$":
         return Malformed(f"the body is {_noun(expected[2] if expected else '?')}; it takes {right}")
     field = re.split(r"[.\[]", path.removeprefix("$."))[0]
+    where = path.removeprefix("$.").replace("[...]", "")
+    if field in _NEVER_QUOTED:
+        return Malformed(f"{where} takes {right}", field=field)
     value = loaded.get(field) if isinstance(loaded, dict) else None
     given = json.dumps(value, ensure_ascii=False)
-    where = path.removeprefix("$.").replace("[...]", "")
     return Malformed(f"{where} takes {right}, and {field} is {_short(given)}", field=field)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from webserver.draft_secrets import DraftSecrets, secrets_of_form, secrets_of_task
 from webserver.forms import Form
 from webserver.text import exact_duration, parse_duration
 from wire.requests import Submission
@@ -21,6 +22,8 @@ TEXTS = (
 )  # fmt: skip
 MULTILINE = frozenset({"script", "args", "env"})
 USUAL = Submission()
+
+SECRETS = ("secrets", "secret_files")
 
 _FIELDS = {"script_base64": "script", "expect": "targets"}
 
@@ -36,15 +39,18 @@ class Draft:
     ticked: list[str] = field(default_factory=list)
     key: str = ""
     errors: dict[str, str] = field(default_factory=dict)
+    secrets: DraftSecrets = field(default_factory=DraftSecrets)
 
     def blame(self, name: str | None, sentence: str) -> None:
         """Put a sentence beside the field that it is about."""
         name = _FIELDS.get(name or "", name)
-        self.errors[name if name in TEXTS else ""] = sentence
+        self.errors[name if name in (*TEXTS, *SECRETS) else ""] = sentence
 
     @property
     def unusual(self) -> bool:
         """Does a field that is folded away have something to show?"""
+        if self.secrets or any(name in self.errors for name in SECRETS):
+            return True
         usual = fresh_draft().texts
         folded = TEXTS[TEXTS.index("on_limit") : TEXTS.index("expect")]
         return any(self.texts[name] != usual[name] or name in self.errors for name in folded)
@@ -58,7 +64,7 @@ def draft_of(form: Form) -> Draft:
     texts = {name: form.text(name) if name in MULTILINE else form.word(name) for name in TEXTS}
     usual = texts_of(USUAL, "")
     texts |= {name: usual[name] for name in TEXTS if name not in form.fields}
-    return Draft(texts, form.many("agent"), form.word("key"))
+    return Draft(texts, form.many("agent"), form.word("key"), secrets=secrets_of_form(form))
 
 
 def texts_of(submission: Submission, script: str) -> dict[str, str]:
@@ -82,9 +88,14 @@ def texts_of(submission: Submission, script: str) -> dict[str, str]:
 def draft_from(task: TaskView) -> Draft:
     """What to start from when a task is to be run again; the hosts are for the caller to add."""
     settings: Mapping[str, Any] = task.settings
-    known = {name: settings[name] for name in Submission.__struct_fields__ if name in settings}
+    known = {
+        name: settings[name]
+        for name in Submission.__struct_fields__
+        if name in settings and name not in SECRETS
+    }
     submission = Submission(**(known | {"name": task.name}))
     draft = fresh_draft()
+    draft.secrets = secrets_of_task(task)
     try:
         script = base64.b64decode(task.script_base64 or "").decode()
     except UnicodeDecodeError:
@@ -97,6 +108,7 @@ def draft_from(task: TaskView) -> Draft:
 def submission_of(draft: Draft) -> Submission:
     """The task that the draft describes; fields that cannot be read go to `draft.errors`.
 
+    Without its secrets, which are for the submit alone: see webserver/draft_secrets.py.
     Only the form is judged here; whether the values are right is for the master to say.
     """
     texts, submission = draft.texts, Submission(script=draft.texts["script"])

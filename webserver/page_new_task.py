@@ -10,6 +10,7 @@ from aiohttp import web
 from webserver.api_agents import all_agents
 from webserver.api_tasks import idempotency_key, submit
 from webserver.context import MASTER, Caller
+from webserver.draft_secrets import add_secrets
 from webserver.forms import filters, own_form, see
 from webserver.page_draft import Draft, draft_from, draft_of, fresh_draft, submission_of
 from webserver.page_frame import framed
@@ -94,6 +95,7 @@ async def submit_form(request: web.Request, caller: Caller) -> web.StreamRespons
     submission = submission_of(draft)
     if form.word("do") == "preview":
         return await _form_page(request, caller, draft, 200, with_preview=True)
+    draft.errors |= add_secrets(submission, draft.secrets)
     if draft.errors:
         return await _form_page(request, caller, draft, 422)
     try:

@@ -27,6 +27,8 @@ _SETTINGS = {
     "cwd": "Runs in",
     "args": "Arguments",
     "env": "Environment",
+    "secrets": "Secrets",
+    "secret_files": "Secret files",
     "priority": "Priority",
 }
 _DURATIONS = frozenset({"timeout", "expires_in", "lost_after", "grace", "wave_pause"})
@@ -85,6 +87,8 @@ def _value(name: str, value: Any) -> str:
         return " ".join(f"{key}={text}" for key, text in value.items())
     if name == "args":
         return " ".join(value)
+    if name in ("secrets", "secret_files"):
+        return ", ".join(value)
     return _CHOICES.get((name, value)) or (f"{value:g}" if isinstance(value, float) else str(value))
 
 

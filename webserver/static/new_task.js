@@ -33,6 +33,8 @@ async function preview() {
   const now = asked;
   const fields = new FormData(form);
   fields.delete("script"); // it may be long, and nothing depends on it
+  fields.delete("secret"); // values go out with the submit alone
+  fields.delete("secret_file");
   let text;
   try {
     const body = new URLSearchParams(/** @type {any} */ (fields));
@@ -53,7 +55,8 @@ async function preview() {
 }
 
 form.addEventListener("input", (event) => {
-  if (event.target !== script && /** @type {Element} */ (event.target).id !== "find") changed();
+  const field = /** @type {Element} */ (event.target);
+  if (field !== script && field.id !== "find" && !field.closest("#secrets")) changed();
 });
 form.addEventListener("change", (event) => {
   if (event.target === targets && asked !== shown) void preview();
