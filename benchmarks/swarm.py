@@ -4,6 +4,7 @@ Simulated agents (benchmarks/hive.py: real CURVE connections, the real messages,
 thousand to a process, scripts that end at once) against the real master and web, SQLite
 at full durability. Everything shares this machine, also the load generator.
 
+With --plot SVG it draws how results per second and memory grow with the number of agents.
 Each part checks that no run was handed out twice and that none was lost.
 """
 
@@ -18,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks import hive
+from benchmarks import hive, plot
 from benchmarks.common import Value, conditions, parser, percentile, report, workplace
 from tests.fleet import Api, Fleet
 from tests.support import rss_bytes, until
@@ -26,6 +27,7 @@ from wire.keys import parse_join
 
 GENERATORS = 3
 PARTS = ("idle", "burst", "window", "singles", "hundred", "latency", "cancel", "restart")
+SIZES = (100, 1_000, 3_000, 10_000)  # agents, for the plot
 IDLE_S = 20.0
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 REAL = "real01"  # one real agent among the simulated ones, for latencies
@@ -228,19 +230,10 @@ def _ms(times: list[float], share: float) -> float:
     return round(percentile(times, share) * 1000, 1)
 
 
-def main() -> int:
-    options = parser(__doc__)
-    options.add_argument("--agents", type=int, default=10_000, help="how many to simulate")
-    options.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
-    given = options.parse_args()
-    parts = given.only.split(",")
-    if unknown := set(parts) - set(PARTS):
-        options.error(f"--only has {', '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    around = {**conditions(given.dir), "open_files_limit": hard, "generators": GENERATORS}
-    with workplace(given.dir) as root, Fleet(root, [REAL], heartbeat_s=5) as fleet:
-        swarm = Swarm(fleet.join_string("agent"), given.agents)
+def measured(folder: Path, agents: int, parts: list[str]) -> dict[str, Value]:
+    """All parts with so many agents on a fleet of its own; what was found."""
+    with workplace(folder) as root, Fleet(root, [REAL], heartbeat_s=5) as fleet:
+        swarm = Swarm(fleet.join_string("agent"), agents)
         bench = Bench(fleet, swarm)
         for part in ("connect", *parts):
             print(f"{part} …", file=sys.stderr, flush=True)
@@ -253,8 +246,53 @@ def main() -> int:
         swarm.end()
     if errors:
         print("errors of simulated agents, among them:", "; ".join(errors), file=sys.stderr)
-    report({"agents": given.agents, **bench.found}, around, given.json)
-    return 1 if bench.found["doubled"] or bench.found["lost"] > 0 else 0  # type: ignore[operator]
+    return {"agents": agents, **bench.found}
+
+
+def curve(folder: Path) -> list[dict[str, Value]]:
+    """A burst with each of SIZES agents."""
+    return [measured(folder, agents, ["burst"]) for agents in SIZES]
+
+
+def picture(found: list[dict[str, Value]], around: dict[str, Value]) -> str:
+    """Results per second and memory against the number of agents, as an SVG."""
+
+    def points(name: str) -> list[tuple[int, float]]:
+        return [(int(one["agents"]), float(one[name])) for one in found]
+
+    curves = [
+        plot.Curve("durable results a second, one task on all", points("results_per_s")),
+        plot.Curve("memory of the master, MB", points("rss_mb_after_burst")),
+    ]
+    return plot.svg(curves, f"agents; {around['cores']} cores, shared with the load generator")
+
+
+def main() -> int:
+    options = parser(__doc__)
+    options.add_argument("--agents", type=int, default=10_000, help="how many to simulate")
+    options.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
+    options.add_argument(
+        "--plot",
+        type=Path,
+        metavar="SVG",
+        help=f"draw a burst with {', '.join(map(str, SIZES))} agents there, instead of all else",
+    )
+    given = options.parse_args()
+    parts = given.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        options.error(f"--only has {', '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    around = {**conditions(given.dir), "open_files_limit": hard, "generators": GENERATORS}
+    if given.plot is None:
+        found = [measured(given.dir, given.agents, parts)]
+        report(found[0], around, given.json)
+    else:
+        found = curve(given.dir)
+        given.plot.write_text(picture(found, around))
+        named = {f"{k}_at_{one['agents']}": v for one in found for k, v in one.items()}
+        report(named, around, given.json)
+    return 1 if any(one["doubled"] or int(one["lost"]) > 0 for one in found) else 0
 
 
 if __name__ == "__main__":

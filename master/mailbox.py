@@ -168,6 +168,7 @@ class Windows:
         for task in asked:
             if (window := self._windows.get(task)) is not None:
                 self._fill(window)
+        self._go_on_if_free()
 
     def _line_up(self, agent: str, task: str) -> None:
         """The agent has looked in vain. If there was no place for it, one will be free later."""
@@ -203,12 +204,12 @@ class Windows:
             return
         if window.line and window.has_place():
             self._turns[window.task.id] = window
-        if self._turns and (self._is_free() or self._has_waited_long()):
-            self.go_on()
+            self._go_on_if_free()
 
-    def _has_waited_long(self) -> bool:
+    def _go_on_if_free(self) -> None:
         """However much arrives, crowds get on."""
-        return time.monotonic() - self._went_on_at > LONG_S
+        if self._turns and (self._is_free() or time.monotonic() - self._went_on_at > LONG_S):
+            self.go_on()
 
     def _wake(self, window: Window, most: int) -> None:
         """At most so many; one that turns out to be away leaves its place to the next."""
