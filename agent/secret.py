@@ -67,11 +67,20 @@ def path_of(directory: str, name: bytes) -> str:
 
 
 def remove(directory: str) -> None:
-    """The run has ended, or never starts: nobody needs them any more."""
+    """The run has ended, or never starts: nobody needs them any more. Whoever comes first does it;
+    OSError when somebody has to try again.
+    """
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
         return
     for name in names:
         if name == KEPT or name.startswith(FILE):
-            os.unlink(f"{directory}/{name}")
+            _unlink(f"{directory}/{name}")
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -306,7 +306,7 @@ class Supervisor:
         self._drain()
         living = set[int]() if self._gone else self._living(tree.all_processes())
         record = {**self._verdict(sorted(living)), **self._capture.close()}
-        secret.remove(self._directory)
+        self._remove_secrets()
         rundir.write_exit(self._directory, record)
         failpoint("exit-written")
         rundir.free_lock(self._lock)
@@ -339,6 +339,12 @@ class Supervisor:
             "survivors": living[: rundir.MAX_SURVIVORS] if killed else [],
             "left_running": 0 if killed else len(living),
         }
+
+    def _remove_secrets(self) -> None:
+        try:
+            secret.remove(self._directory)
+        except OSError:
+            pass  # the agent tries it again, and tells of it; the verdict matters more
 
     def _masked(self, text: bytes) -> bytes:
         mask = Mask(self._secrets.values)

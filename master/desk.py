@@ -116,7 +116,7 @@ class Desk:
     def add_task(self, person: Person, asked: AddTask) -> Added:
         """Durable when this returns. The same key again gives the same task."""
         check_key(asked.key)
-        plan = check(asked.submission)
+        plan = check(asked.submission, takes_secrets=True)
         secrets = secrets_of(asked.submission)
         # Whoever has the store alone must not be able to try values against the hash.
         digest = self._vault.digest if secrets else plain_digest

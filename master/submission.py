@@ -15,6 +15,7 @@ from msgspec.structs import asdict
 
 from master import waves
 from master.records import Task
+from master.submission_secrets import refuse_secrets
 from master.task import resolve_parallel
 from wire.errors import InvalidValue, TooLarge
 from wire.messages import MAX_SCRIPT_BYTES
@@ -42,8 +43,13 @@ class Plan(Struct, frozen=True):
     submission: Submission
 
 
-def check(submission: Submission) -> Plan:
-    """The plan, or InvalidValue / TooLarge with the field that is wrong."""
+def check(submission: Submission, *, takes_secrets: bool = False) -> Plan:
+    """The plan, or InvalidValue / TooLarge with the field that is wrong.
+
+    `takes_secrets`: the caller keeps them sealed; whoever does not must not write them down.
+    """
+    if not takes_secrets:
+        refuse_secrets(submission)
     script = _script(submission)
     _choices(submission)
     _numbers(submission)

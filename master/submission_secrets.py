@@ -32,6 +32,15 @@ def secrets_of(submission: Submission) -> Values:
     return Values(submission.secrets, submission.secret_files)
 
 
+def refuse_secrets(submission: Submission) -> None:
+    """For what is written down to be run later, and more than once."""
+    for field in ("secrets", "secret_files"):
+        if getattr(submission, field):
+            raise InvalidValue(
+                f"{field}: only a task that is submitted to run now takes them", field=field
+            )
+
+
 def _check_name(field: str, name: str, submission: Submission) -> None:
     if not _NAME.fullmatch(name):
         shown = repr(name if len(name) <= 60 else name[:60] + "…")

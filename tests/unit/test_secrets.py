@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from master.keyring import Keyring
 from master.secrets import Values, Vault
+from master.submission import check
 from master.submission_secrets import MAX_SECRETS, secrets_of
 from utils import StartError
-from wire.errors import Refusal, SecretsUnreadable
+from wire.errors import InvalidValue, Refusal, SecretsUnreadable
 from wire.messages import TaskSpec
 from wire.requests import Submission
 
@@ -78,6 +79,14 @@ def test_it_bounds_all_of_them_together(fields, said):
     with pytest.raises(Refusal, match=said) as caught:
         secrets_of(make(**fields))
     assert VALUE not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["secrets", "secret_files"])
+def test_it_takes_none_for_what_does_not_seal_them(field):
+    with pytest.raises(InvalidValue, match="submitted to run now") as caught:
+        check(make(**{field: {"A": VALUE}}))
+    assert (caught.value.field, VALUE in str(caught.value)) == (field, False)
+    assert check(make(**{field: {"A": VALUE}}), takes_secrets=True)
 
 
 # ---- what is sealed
