@@ -20,6 +20,7 @@ import gevent
 from gevent.event import Event
 
 from benchmarks.common import Value, conditions, parser, percentile, report, workplace
+from master.audit import Act
 from master.changes import NewTask, PollAnswer
 from master.database import Done, Verb
 from master.engine import connect
@@ -32,6 +33,7 @@ from wire.messages import Grant, Poll, Register, Result
 from wire.states import Cause, RunState, TaskState
 
 SHARES = (0.0, 0.1, 0.3, 1.0)  # of the past that is there when verbs are timed
+ACT = Act("benchmark", "system", "benchmark.do", address="10.0.0.1")
 IN_FLIGHT = 256
 AT_ONCE = 2_000  # runs that are claimed and finished in one measurement
 ROUNDS = 3
@@ -94,7 +96,7 @@ class Past:
         self._begin_s = time.time() - 80 * 24 * HOUR_S
         storage = Storage(path)
         self.agents = _enrol(storage, count)
-        storage.add_task(_task(self.agents[:1])).wait()  # its script is that of all past tasks
+        storage.add_task(_task(self.agents[:1]), ACT).wait()  # its script is that of all past tasks
         storage.close()
         self.granted = dict.fromkeys(self.agents, 0)
 
@@ -185,7 +187,7 @@ def _enrol(storage: Storage, count: int) -> list[str]:
         )
         for n in range(count)
     ]
-    _all(storage.enrol(f"key of {form.id}", form) for form in forms)
+    _all(storage.enrol(f"key of {form.id}", form, ACT) for form in forms)
     return [form.id for form in forms]
 
 
@@ -207,14 +209,14 @@ def _work(past: Past, storage: Storage) -> Figures:
     """A task of many, claimed and finished; and tasks of one."""
     agents = past.agents[:AT_ONCE]
     began = time.perf_counter()
-    storage.add_task(_task(agents)).wait()
+    storage.add_task(_task(agents), ACT).wait()
     added = time.perf_counter()
     grants = _claim(past, storage, agents)
     assert len(grants) == len(agents)
     claimed = time.perf_counter()
     _all(storage.finish(agent, _result(grant.run, grant.grant)) for agent, grant in grants)
     finished = time.perf_counter()
-    singles = [_once(storage.add_task(_task(agents[:1]))) for _ in range(ASKED)]
+    singles = [_once(storage.add_task(_task(agents[:1]), ACT)) for _ in range(ASKED)]
     _end(past, storage, agents[0])
     return {
         "add_task_of_one": statistics.median(singles),

@@ -73,8 +73,10 @@ def _fill(folder: Path, count: int) -> None:
     """Hosts with labels and facts, and a task that has ended on all of them in some twenty ways."""
     from gevent.pool import Pool
 
+    from master.audit import Act
     from master.storage import Storage
 
+    act = Act("benchmark", "system", "benchmark.do", address="10.0.0.1")
     folder.mkdir(mode=0o700)
     storage = Storage(folder / "store.sqlite")
     pool = Pool(AT_ONCE)
@@ -85,9 +87,10 @@ def _fill(folder: Path, count: int) -> None:
     try:
         token = storage.make_join_token("agent", "benchmark").wait().secret
         agents = [f"{number:032x}" for number in range(1, count + 1)]
-        all_of(storage.enrol(f"key of {id}", _host(n, id, token)) for n, id in enumerate(agents))
-        storage.set_labels({id: _labels(n) for n, id in enumerate(agents)}).wait()
-        storage.add_task(_task(agents)).wait()
+        hosts = [_host(n, id, token) for n, id in enumerate(agents)]
+        all_of(storage.enrol(f"key of {host.id}", host, act) for host in hosts)
+        storage.set_labels({id: _labels(n) for n, id in enumerate(agents)}, act).wait()
+        storage.add_task(_task(agents), act).wait()
         answers = all_of(storage.poll(id, _poll()) for id in agents)
         all_of(
             storage.finish(id, _result(n, answer.grants[0]))

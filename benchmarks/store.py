@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import gevent
 from gevent.event import Event
 
+from master.audit import Act
 from master.changes import NewTask, PollAnswer
 from master.database import Verb
 from master.ids import new_id
@@ -30,6 +31,7 @@ from master.storage import Storage
 from wire.messages import Poll, Register, Result
 from wire.states import Cause, RunState
 
+ACT = Act("benchmark", "system", "benchmark.do", address="10.0.0.1")
 IN_FLIGHT = 256  # verbs given and not answered; a busy master has as many agents talking
 SINGLE = 500
 INSTANCE = "0" * 32
@@ -52,13 +54,13 @@ def main() -> None:
 def _measure(storage: Storage, count: int, figures: dict[str, float]) -> None:
     agents = _enrol(storage, count)
     begin = time.perf_counter()
-    storage.add_task(_task(agents)).wait()
+    storage.add_task(_task(agents), ACT).wait()
     figures["add_task_ms"] = (time.perf_counter() - begin) * 1000
     figures["claims_per_s"], grants = _claims(storage, agents)
     cpu = time.process_time()
     figures["results_per_s"] = _results(storage, grants)
     figures["result_cpu_us"] = (time.process_time() - cpu) / count * 1e6
-    task = storage.add_task(_task(agents)).wait().task
+    task = storage.add_task(_task(agents), ACT).wait().task
     _, grants = _claims(storage, agents, hw=1)
     with _BusyHub():
         figures["results_per_s_busy_hub"] = _results(storage, grants)
@@ -90,7 +92,8 @@ def _enrol(storage: Storage, count: int) -> list[str]:
     token = storage.make_join_token("agent", "benchmark").wait().secret
     agents = [new_id() for _ in range(count)]
     _pipelined(
-        storage.enrol(f"key-{id}", _register(id, number, token)) for number, id in enumerate(agents)
+        storage.enrol(f"key-{id}", _register(id, number, token), ACT)
+        for number, id in enumerate(agents)
     )
     return agents
 
@@ -172,7 +175,7 @@ def _latency(storage: Storage, agent: str, run: str) -> tuple[float, float]:
     times = []
     for number in range(SINGLE):
         begin = time.perf_counter()
-        storage.set_labels({agent: {"number": str(number)}}).wait()
+        storage.set_labels({agent: {"number": str(number)}}, ACT).wait()
         times.append((time.perf_counter() - begin) * 1000)
     times.sort()
     return times[SINGLE // 2], times[SINGLE * 99 // 100]

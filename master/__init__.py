@@ -281,6 +281,7 @@ class Master:
     def _forget(self) -> None:
         while True:
             gevent.sleep(FORGET_S)
+            self._guarded(self._manager.refusals.turn)
             self._guarded(self._purger.round)
 
     def _save_used(self) -> None:

@@ -8,6 +8,7 @@ nothing at the next call, also of an open connection.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from master.audit import Act
 from master.desk import check_label
 from master.dispatch import Dispatcher
 from master.enrolment import may_have_new_key, refusal_of
@@ -74,24 +75,24 @@ class Admission:
         log.info(f"agent {agent.id} ({agent.hostname}) accepted by {person.name}")
         return self._view(asked.id)
 
-    def refuse_agent(self, person: Person, asked: ById) -> AgentView:
+    def refuse_agent(self, person: Person, asked: ById, act: Act) -> AgentView:
         """A host that waits goes: its key is worth nothing."""
         agent = self._known(asked.id)
         if agent.standing is not Standing.PENDING:
             raise Conflict(f"agent {agent.id} is {agent.standing}: only one that waits is refused")
-        return self._send_away(asked.id, Standing.DELETED, f"refused by {person.name}")
+        return self._send_away(asked.id, Standing.DELETED, f"refused by {person.name}", act)
 
-    def revoke_agent(self, person: Person, asked: RevokeAgent) -> AgentView:
+    def revoke_agent(self, person: Person, asked: RevokeAgent, act: Act) -> AgentView:
         """Its key is worth nothing from the next call on; what it runs becomes UNKNOWN."""
         given = _checked_text("reason", asked.reason, MAX_REASON)
         reason = f"revoked by {person.name}" + (f": {given}" if given else "")
         self._known(asked.id)
-        return self._send_away(asked.id, Standing.REVOKED, reason)
+        return self._send_away(asked.id, Standing.REVOKED, reason, act)
 
-    def delete_agent(self, person: Person, asked: ById) -> AgentView:
+    def delete_agent(self, person: Person, asked: ById, act: Act) -> AgentView:
         """It is in no list any more, and its name is free; what ran there still names it."""
         self._known(asked.id)
-        return self._send_away(asked.id, Standing.DELETED, f"deleted by {person.name}")
+        return self._send_away(asked.id, Standing.DELETED, f"deleted by {person.name}", act)
 
     def reenrol_agent(self, person: Person, asked: ById) -> NewJoin:
         """A join string with which the host gets a new key for the same id.
@@ -122,9 +123,9 @@ class Admission:
         log.info(f"agent {asked.id} is {asked.hostname} now, accepted by {person.name}")
         return self._view(asked.id)
 
-    def _send_away(self, id: str, standing: Standing, reason: str) -> AgentView:
+    def _send_away(self, id: str, standing: Standing, reason: str, act: Act) -> AgentView:
         """The store first: it may say no. Then the key, the parked poll, and everybody else."""
-        changed = self._storage.bury_agent(id, standing, reason).wait()
+        changed = self._storage.bury_agent(id, standing, reason, act).wait()
         if standing is Standing.DELETED:
             self._roster.forget(id)
         else:

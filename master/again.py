@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from master import intake, sealing
+from master.audit import Act
 from master.changes import NewTask, Retried, Retry
 from master.reach import check_reach
 from master.records import Task
@@ -62,7 +63,7 @@ def hosts_of(row: tuple[Any, ...] | None) -> Hosts:
     return Hosts(list(targets.items()), list(left_out.values()))
 
 
-def retry(tx: Tx, wanted: Retry, vault: Vault | None = None) -> Retried:
+def retry(tx: Tx, wanted: Retry, act: Act, vault: Vault | None = None) -> Retried:
     """Raises NotFound, InvalidValue (nothing to repeat), Forbidden (hosts out of the person's
     reach), Conflict (the key made something else), SecretsUnreadable.
     """
@@ -80,7 +81,7 @@ def retry(tx: Tx, wanted: Retry, vault: Vault | None = None) -> Retried:
         _new_task(tx, wanted, old, hosts.targets),
         secrets=sealing.reseal(tx, old, wanted.id, vault),
     )
-    task = intake.add_task(tx, new).task
+    task = intake.add_task(tx, new, act).task
     waiting = tuple(intake.to_wake(new, task))
     return Retried(task, True, waiting, tuple(hosts.left_out))
 

@@ -29,6 +29,7 @@ class Sweep(Struct, frozen=True, kw_only=True):
     reason: str
     want: Want | None
     at: float
+    by: str | None = None  # the person who cancelled
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -150,18 +151,42 @@ def swept(run: Run, sweep: Sweep) -> Run:
         return run
     if run.state is RunState.WAITING and sweep.to is not None:
         state = move_run(run.id, run.state, sweep.to)
-        return replace(run, state=state, reason=sweep.reason, ended_at=sweep.at)
+        by = sweep.by or run.cancelled_by
+        return replace(run, state=state, reason=sweep.reason, ended_at=sweep.at, cancelled_by=by)
     if is_open(run) and sweep.want is not None:
-        return wanted(run, sweep.want)
+        return wanted(run, sweep.want, sweep.by)
     return run
 
 
-def wanted(run: Run, want: Want) -> Run:
-    """The run, with something wanted of it; what was wanted first stays, unless it was SKIP."""
+def wanted(run: Run, want: Want, by: str | None = None) -> Run:
+    """The run, with something wanted of it; what was wanted first stays, unless it was SKIP.
+
+    `by`: the person who cancelled it.
+    """
     if run.want not in (None, Want.SKIP):
         return run
-    return replace(run, want=want, reason="being stopped" if want is not Want.SKIP else run.reason)
+    if want is Want.SKIP:
+        return replace(run, want=want)
+    return replace(run, want=want, reason=being_stopped(by), cancelled_by=by)
 
 
-def sweep_of(task: Task, to: RunState | None, reason: str, want: Want | None, now: float) -> Sweep:
-    return Sweep(task=task.id, to=to, reason=reason, want=want, at=now)
+def being_stopped(by: str | None) -> str:
+    return "being stopped" if by is None else f"being stopped, {cancelled(by)}"
+
+
+def cancelled(by: str | None, told: str = "cancelled") -> str:
+    """What is told of a cancel ("cancelled and killed"), with who wanted it."""
+    if by is None or not told.startswith("cancelled"):
+        return told
+    return told.replace("cancelled", f"cancelled by {by}", 1)
+
+
+def sweep_of(
+    task: Task,
+    to: RunState | None,
+    reason: str,
+    want: Want | None,
+    now: float,
+    by: str | None = None,
+) -> Sweep:
+    return Sweep(task=task.id, to=to, reason=reason, want=want, at=now, by=by)

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-import gevent
 from msgspec import Struct
 
+from master import audit
 from master.accounts import Accounts
 from master.admission import Admission
+from master.audit import Act
 from master.board import Board
 from master.changes import Appended, Changed, Enrolled, Finished, Peer
 from master.claims import check_claims, check_protocol, check_register
@@ -22,11 +23,13 @@ from master.desk import Desk
 from master.dispatch import POLL_S, Dispatcher
 from master.enrolment import refusal_of
 from master.gate import Gate
-from master.rights import ANYONE, Person
+from master.reception import Reception
+from master.refusals import Refusals
+from master.rights import ANYONE
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Cloned, Presence, Roster
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
-from wire.errors import NotEnrolled, Refused
+from wire.errors import Conflict, NotEnrolled, Refused
 from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
 from wire.messages import (
     PROTOCOL,
@@ -53,7 +56,6 @@ from wire.people import (
 )
 from wire.requests import (
     AddTask,
-    Auth,
     ById,
     Changes,
     ChangeTask,
@@ -78,16 +80,8 @@ from wire.states import Standing
 log = getLogger(__name__)
 
 T = TypeVar("T")
-Answer = Callable[[Person, Any], Struct | dict[str, Any]]
 
 ONLY_AGENT = frozenset({AGENT})
-ONLY_WEB = frozenset({WEB})
-
-
-class Asked(Struct):
-    """Form that every request of the web has: a credential, and more."""
-
-    auth: Auth
 
 
 class ConnectionManager:
@@ -112,8 +106,11 @@ class ConnectionManager:
         self._board = board
         self._admission = admission
         self._accounts = accounts
-        self._gate = gate
         self._clock = clock
+        self.refusals = Refusals(storage.note, clock)
+        reception = Reception(gate, self.refusals)
+        self._asked = reception.looking
+        self._changing = reception.changing
 
     def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
         """The whole surface: what is not here can't be called."""
@@ -150,15 +147,19 @@ class ConnectionManager:
             "get_run": self._asked(ById, "viewer", desk.get_run),
             "get_output": self._asked(GetOutput, "viewer", board.get_output),
             "changes": self._asked(Changes, "viewer", desk.changes),
-            "add_task": self._asked(AddTask, "operator", desk.add_task),
-            "retry_task": self._asked(RetryTask, "operator", desk.retry_task),
-            "cancel_task": self._asked(ById, "operator", desk.cancel_task),
-            "pause_task": self._asked(ById, "operator", desk.pause_task),
-            "resume_task": self._asked(ById, "operator", desk.resume_task),
-            "change_task": self._asked(ChangeTask, "operator", desk.change_task),
-            "cancel_run": self._asked(ById, "operator", desk.cancel_run),
-            "set_labels": self._asked(SetLabels, "admin", desk.set_labels),
-            "release_handouts": self._asked(JustAuth, "admin", desk.release_handouts),
+            "add_task": self._changing(AddTask, "operator", "task.submit", desk.add_task),
+            "retry_task": self._changing(RetryTask, "operator", "task.retry", desk.retry_task),
+            "cancel_task": self._changing(ById, "operator", "task.cancel", desk.cancel_task),
+            "pause_task": self._changing(ById, "operator", "task.pause", desk.pause_task),
+            "resume_task": self._changing(ById, "operator", "task.resume", desk.resume_task),
+            "change_task": self._changing(ChangeTask, "operator", "task.change", desk.change_task),
+            "cancel_run": self._changing(ById, "operator", "run.cancel", desk.cancel_run),
+            "set_labels": self._changing(
+                SetLabels, "admin", "agent.labels", desk.set_labels, of=_labelled
+            ),
+            "release_handouts": self._changing(
+                JustAuth, "admin", "handouts.release", desk.release_handouts
+            ),
             **self._for_hosts(),
             **self._for_accounts(),
         }
@@ -168,9 +169,11 @@ class ConnectionManager:
         admission = self._admission
         return {
             "accept_agent": self._asked(ById, "admin", admission.accept_agent),
-            "refuse_agent": self._asked(ById, "admin", admission.refuse_agent),
-            "revoke_agent": self._asked(RevokeAgent, "admin", admission.revoke_agent),
-            "delete_agent": self._asked(ById, "admin", admission.delete_agent),
+            "refuse_agent": self._changing(ById, "admin", "agent.refuse", admission.refuse_agent),
+            "revoke_agent": self._changing(
+                RevokeAgent, "admin", "agent.revoke", admission.revoke_agent
+            ),
+            "delete_agent": self._changing(ById, "admin", "agent.delete", admission.delete_agent),
             "reenrol_agent": self._asked(ById, "admin", admission.reenrol_agent),
             "accept_hostname": self._asked(AcceptHostname, "admin", admission.accept_hostname),
             "get_join_tokens": self._asked(JustAuth, "admin", admission.get_join_tokens),
@@ -209,9 +212,16 @@ class ConnectionManager:
     def register(self, call: Call, message: Register) -> Later:
         """An agent says who it is; a key that is not known needs a join token."""
         check_register(message)
-        verb = self._storage.enrol(call.caller.key, message)
-        _reply(call, verb, partial(self._registered, call, message))
+        act = audit.of_agent(message.id, "agent.enrol", call.caller.address)
+        verb = self._storage.enrol(call.caller.key, message, act)
+        refused = partial(self._not_enrolled, act, f"agent:{message.id}")
+        _reply(call, verb, partial(self._registered, call, message), refused)
         return LATER
+
+    def _not_enrolled(self, act: Act, object: str, error: BaseException) -> None:
+        """What a known agent is told again and again is no attempt to enrol."""
+        if isinstance(error, NotEnrolled | Conflict):
+            self.refusals.note(act, object, error)
 
     def _registered(self, call: Call, message: Register, enrolled: Enrolled) -> Registered:
         agent = enrolled.agent
@@ -244,8 +254,14 @@ class ConnectionManager:
             return WebRegistered(VERSION, PROTOCOL)
         if message.token is None:
             raise NotEnrolled("this web server is not enrolled, and no join token came with it")
-        verb = self._storage.add_peer(call.caller.key, message.token)
-        _reply(call, verb, self._web_registered)
+        act = Act("", "nobody", "web.enrol", address=call.caller.address)
+        verb = self._storage.add_peer(call.caller.key, message.token, act)
+        _reply(
+            call,
+            verb,
+            self._web_registered,
+            partial(self._not_enrolled, act, f"web:{call.caller.key}"),
+        )
         return LATER
 
     def _web_registered(self, peer: Peer) -> WebRegistered:
@@ -324,43 +340,27 @@ class ConnectionManager:
             self._dispatcher.apply(outcome)
 
         quarantine()
-        self._storage.bury_agent(id, Standing.QUARANTINED, reason).then(done)
-
-    # ---- people, through the web
-
-    def _asked(
-        self,
-        form: type[Struct],
-        least: str,
-        answer: Answer,
-    ) -> Method[Any]:
-        """A method of the web: in a greenlet, the person is judged, then answered."""
-
-        def handler(call: Call, payload: Any) -> Later:
-            gevent.spawn(self._serve, call, payload, least, answer)
-            return LATER
-
-        return Method(ONLY_WEB, form, handler)
-
-    def _serve(
-        self,
-        call: Call,
-        payload: Any,
-        least: str,
-        answer: Answer,
-    ) -> None:
-        try:
-            call.ok(answer(self._gate.admit(payload.auth, least), payload))
-        except Exception as error:
-            call.fail(error)
+        act = audit.of_system("agent.quarantine")
+        self._storage.bury_agent(id, Standing.QUARANTINED, reason, act).then(done)
 
 
-def _reply(call: Call, verb: Verb[T], convert: Callable[[T], Struct | dict[str, Any]]) -> None:
-    """Answer the call when the verb is committed."""
+def _labelled(asked: SetLabels) -> str:
+    return f"agent:{next(iter(asked.labels))}" if len(asked.labels) == 1 else ""
+
+
+def _reply(
+    call: Call,
+    verb: Verb[T],
+    convert: Callable[[T], Struct | dict[str, Any]],
+    refused: Callable[[BaseException], None] | None = None,
+) -> None:
+    """Answer the call when the verb is committed; if it is not, also tell `refused`."""
 
     def done(outcome: T | BaseException) -> None:
         if isinstance(outcome, BaseException):
             call.fail(outcome)
+            if refused is not None:
+                refused(outcome)
             return
         try:
             call.ok(convert(outcome))

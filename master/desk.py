@@ -14,6 +14,7 @@ from gevent.event import AsyncResult
 from msgspec.structs import replace
 
 from master import again
+from master.audit import Act
 from master.beside import beside
 from master.changes import Changed as TaskChanged
 from master.changes import NewTask, Retry
@@ -87,10 +88,10 @@ class Desk:
 
     # ---- hosts
 
-    def set_labels(self, person: Person, asked: SetLabels) -> Changed:
+    def set_labels(self, person: Person, asked: SetLabels, act: Act) -> Changed:
         """Labels of many agents, all or nothing."""
         _check_labels(asked.labels)
-        self._storage.set_labels(asked.labels).wait()
+        self._storage.set_labels(asked.labels, act).wait()
         self._roster.set_labels(asked.labels)
         return Changed(len(asked.labels))
 
@@ -113,7 +114,7 @@ class Desk:
 
     # ---- submit and cancel
 
-    def add_task(self, person: Person, asked: AddTask) -> Added:
+    def add_task(self, person: Person, asked: AddTask, act: Act) -> Added:
         """Durable when this returns. The same key again gives the same task."""
         check_key(asked.key)
         plan = check(asked.submission, takes_secrets=True)
@@ -130,7 +131,7 @@ class Desk:
             if earlier is None:
                 raise
             return Added(earlier, False)
-        added = self._dispatcher.submit(new)
+        added = self._dispatcher.submit(new, act)
         failpoint("added")
         if added.created:
             log.info(f"task {added.task.id} of {person.name} for {len(new.targets)} hosts accepted")
@@ -189,7 +190,7 @@ class Desk:
             raise Conflict(f"expect: {change}; look at the preview again", field="expect")
         return ids
 
-    def retry_task(self, person: Person, asked: RetryTask) -> Added:
+    def retry_task(self, person: Person, asked: RetryTask, act: Act) -> Added:
         """Durable when this returns. Hosts that are no longer enrolled are left out, and named."""
         check_key(asked.key)
         states = again.check_states(asked.states)
@@ -204,7 +205,7 @@ class Desk:
             key=asked.key,
             body_hash=hashlib.sha256(f"retry {old.id} {' '.join(states)}".encode()).hexdigest(),
         )
-        retried = self._storage.retry_task(wanted).wait()
+        retried = self._storage.retry_task(wanted, act).wait()
         if retried.created:
             log.info(f"task {retried.task.id} of {person.name} runs {old.id} again")
             self._dispatcher.opened(retried.task, list(retried.waiting))
@@ -218,34 +219,36 @@ class Desk:
             )
         )
 
-    def cancel_task(self, person: Person, asked: ById) -> TaskView:
+    def cancel_task(self, person: Person, asked: ById, act: Act) -> TaskView:
         self._check_reach_of_task(person, asked.id)
-        self._dispatcher.apply(self._storage.cancel_task(asked.id, person.name).wait())
+        self._dispatcher.apply(self._storage.cancel_task(asked.id, act).wait())
         log.info(f"task {asked.id} cancelled by {person.name}")
         return self._task(asked.id)
 
-    def pause_task(self, person: Person, asked: ById) -> TaskView:
+    def pause_task(self, person: Person, asked: ById, act: Act) -> TaskView:
         """Nothing more of it is handed out until somebody resumes it; what runs goes on."""
-        return self._steered(asked.id, self._storage.pause_task(asked.id, person.name), person)
+        return self._steered(asked.id, self._storage.pause_task(asked.id, act), person)
 
-    def resume_task(self, person: Person, asked: ById) -> TaskView:
+    def resume_task(self, person: Person, asked: ById, act: Act) -> TaskView:
         """A paused task goes on, with its next wave if it waited between two."""
-        return self._steered(asked.id, self._storage.resume_task(asked.id), person)
+        return self._steered(asked.id, self._storage.resume_task(asked.id, act), person)
 
-    def change_task(self, person: Person, asked: ChangeTask) -> TaskView:
+    def change_task(self, person: Person, asked: ChangeTask, act: Act) -> TaskView:
         """Other places, limits, priority or waves for what is left of a task."""
-        return self._steered(asked.id, self._storage.change_task(asked.id, asked.changes), person)
+        return self._steered(
+            asked.id, self._storage.change_task(asked.id, asked.changes, act), person
+        )
 
     def _steered(self, id: str, verb: Verb[TaskChanged], person: Person) -> TaskView:
         self._dispatcher.apply(verb.wait())
         log.info(f"task {id} paused, resumed or changed by {person.name}")
         return self._task(id)
 
-    def cancel_run(self, person: Person, asked: ById) -> RunView:
+    def cancel_run(self, person: Person, asked: ById, act: Act) -> RunView:
         if person.hosts is not None:
             run = self._storage.run_record(asked.id).wait()
             self._check_reach(person, {run.agent: run.hostname})
-        self._dispatcher.apply(self._storage.cancel_run(asked.id, person.name).wait())
+        self._dispatcher.apply(self._storage.cancel_run(asked.id, act).wait())
         log.info(f"run {asked.id} cancelled by {person.name}")
         return self.get_run(person, asked)
 
@@ -259,9 +262,9 @@ class Desk:
             hosts = self._storage.targets_of(id, tuple(RunState)).wait()
             self._check_reach(person, dict(hosts.targets))
 
-    def release_handouts(self, person: Person, asked: JustAuth) -> dict[str, Any]:
+    def release_handouts(self, person: Person, asked: JustAuth, act: Act) -> dict[str, Any]:
         """Hand-outs that are held since an older store was restored go on."""
-        self._storage.release().wait()
+        self._storage.release(act).wait()
         log.warning(f"hand-outs released by {person.name}")
         self._live.held = None
         self._dispatcher.look_for_all()

@@ -10,6 +10,7 @@ from functools import partial
 
 from gevent.event import AsyncResult
 
+from master.audit import Act
 from master.calm import Calm
 from master.changes import Added, Changed, Hold, NewTask, PollAnswer
 from master.events import Ring
@@ -199,7 +200,7 @@ class Dispatcher:
         for parked in self.mailbox.all():
             self.look(parked.agent)
 
-    def submit(self, new: NewTask) -> Added:
+    def submit(self, new: NewTask, act: Act) -> Added:
         """Store a task and wake those of its agents that may start. Blocks the greenlet.
 
         The looks of a small task are queued right behind it, so that most often one commit has
@@ -215,7 +216,7 @@ class Dispatcher:
                 self.opened(stored.task, to_wake(new, stored.task))
             outcome.set(stored)
 
-        self._storage.add_task(new).then(done)
+        self._storage.add_task(new, act).then(done)
         for agent in _first(new):
             self.look(agent)
         added: Added = outcome.get()

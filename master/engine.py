@@ -26,6 +26,14 @@ CACHE_KIB = 16 << 10
 # times as often, which is the default; a log that one burst made long is cut back afterwards.
 CHECKPOINT_PAGES = 4000
 LOG_LIMIT_BYTES = 64 << 20
+# What a migration wants besides, in words that are SQLite's own, by its number.
+_OWN_WORDS = {
+    6: [
+        f"CREATE TRIGGER audit_no_{event.lower()} BEFORE {event} ON audit"
+        " BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END"
+        for event in ("UPDATE", "DELETE")
+    ]
+}
 
 
 class StoreTooNew(Refusal):
@@ -173,7 +181,7 @@ def statements(sql: str) -> Iterator[str]:
 def _apply(connection: sqlite3.Connection, number: int, sql: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in statements(sql):
+        for statement in (*statements(sql), *_OWN_WORDS.get(number, ())):
             connection.execute(statement)
         connection.execute("INSERT INTO migrations (number) VALUES (?)", (number,))
         connection.execute("COMMIT")

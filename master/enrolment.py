@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from master import joining
+from master import audit, joining
+from master.audit import Act
 from master.changes import Enrolled, Peer, Seen
 from master.ledger import bury_agent
 from master.records import Agent
@@ -25,11 +26,11 @@ MOST_PENDING = 1_000  # hosts that wait to be accepted
 # ---- agents
 
 
-def enrol(tx: Tx, key: str, register: Register) -> Enrolled:
+def enrol(tx: Tx, key: str, register: Register, act: Act) -> Enrolled:
     """A known key says what it is now; an unknown one needs a join token of role agent."""
     known = tx.row("agent_by_key", key=key)
     if known is None:
-        return _admit(tx, key, register)
+        return _admit(tx, key, register, act)
     agent = _agent(tx, known[0])
     if agent.id != register.id:
         raise Conflict(f"this key belongs to agent {agent.id}, not to {register.id}")
@@ -83,23 +84,37 @@ def _two_machines(tx: Tx, agent: Agent) -> Enrolled:
             "mschedule-agent --new-identity on one of them"
         )
     reason = "another machine registered with this agent's key"
-    changed = bury_agent(tx, agent.id, Standing.QUARANTINED, reason)
+    act = audit.of_system("agent.quarantine")
+    changed = bury_agent(tx, agent.id, Standing.QUARANTINED, reason, act)
     return Enrolled(_agent(tx, agent.id), created=False, changed=changed)
 
 
-def _admit(tx: Tx, key: str, register: Register) -> Enrolled:
+def _admit(tx: Tx, key: str, register: Register, act: Act) -> Enrolled:
     """By a join token: as a new agent, or with a new key for the one that the token names."""
     given = joining.use(tx, register.token, "agent")
     if tx.row("peer", key=key) is not None:
         raise Conflict("this key belongs to a web server")
     if given.agent is not None:
-        return Enrolled(_rekey(tx, key, register, given), created=False, rekeyed=True)
+        rekeyed = _rekey(tx, key, register, given)
+        act = replace(act, action="agent.rekey")
+        audit.append(tx, act, f"agent:{rekeyed.id}", host=rekeyed.hostname, join_token=given.name)
+        return Enrolled(rekeyed, created=False, rekeyed=True)
     if tx.agent(register.id) is not None:
         raise Conflict(
             f"agent {register.id} is enrolled with another key: this host was copied from it, or "
             "its key was replaced; run mschedule-agent --new-identity to join as a new one"
         )
-    return Enrolled(_add_agent(tx, key, register, given), created=True)
+    added = _add_agent(tx, key, register, given)
+    audit.append(
+        tx,
+        act,
+        f"agent:{added.id}",
+        host=added.hostname,
+        labels=added.labels,
+        standing=added.standing,
+        join_token=given.name,
+    )
+    return Enrolled(added, created=True)
 
 
 def _add_agent(tx: Tx, key: str, register: Register, given: joining.Pass) -> Agent:
@@ -196,7 +211,7 @@ def touch(tx: Tx, seen: Mapping[str, Seen]) -> None:
     tx.forget()
 
 
-def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]], act: Act) -> list[str]:
     """The ids of the agents that were changed; all of them or none."""
     agents = {id: tx.agent(id) for id in labels}
     unknown = [id for id, one in agents.items() if one is None or one.standing is Standing.DELETED]
@@ -212,13 +227,16 @@ def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]]) -> list[s
         if kept != agent.labels:
             tx.put(replace(agent, labels=kept))
             changed.append(id)
+            audit.append(
+                tx, act, f"agent:{id}", host=agent.hostname, labels=kept, before=agent.labels
+            )
     return changed
 
 
 # ---- web servers
 
 
-def add_peer(tx: Tx, key: str, token: str) -> Peer:
+def add_peer(tx: Tx, key: str, token: str, act: Act) -> Peer:
     """A web server's key; repeating it with a key that is known uses no token up."""
     if tx.row("agent_by_key", key=key) is not None:
         raise Conflict("this key belongs to an agent")
@@ -226,6 +244,7 @@ def add_peer(tx: Tx, key: str, token: str) -> Peer:
     if known is None:
         joining.use(tx, token, "web")
         tx.execute("insert_peer", key=key, role="web", label="", now=tx.now)
+        audit.append(tx, act, f"web:{key}")
     elif known[2] is not None:
         raise Refused("this key was revoked")
     return Peer(key, "web")

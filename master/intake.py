@@ -3,7 +3,8 @@
 import hashlib
 from typing import Any
 
-from master import sealing, waves
+from master import audit, sealing, waves
+from master.audit import Act
 from master.books import ended
 from master.changes import Added, NewTask
 from master.ids import new_ids
@@ -15,7 +16,7 @@ from wire.errors import Conflict
 from wire.states import RunState
 
 
-def add_task(tx: Tx, new: NewTask) -> Added:
+def add_task(tx: Tx, new: NewTask, act: Act) -> Added:
     """The same idempotency key, or the same id, gives the task that was made then."""
     earlier = _earlier(tx, new)
     if earlier is not None:
@@ -35,6 +36,7 @@ def add_task(tx: Tx, new: NewTask) -> Added:
             task=new.id,
             now=tx.now,
         )
+    _note(tx, new, sha256, act)
     begun = ended(rolled(tx, waves.begun(task, tx.now)), tx.now)
     if begun is not task:
         tx.put(begun)
@@ -117,6 +119,18 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         rows=to_json(_run_rows(tx, new)),
     )
     tx.forget()
+
+
+def _note(tx: Tx, new: NewTask, sha256: str, act: Act) -> None:
+    """What was submitted; not its script, arguments or environment, which may hold secrets."""
+    detail = {"name": new.name, "hosts": len(new.targets), "script_sha256": sha256}
+    if "targets" in new.settings:
+        detail["targets"] = new.settings["targets"]
+    if new.settings.get("user") is not None:
+        detail["user"] = new.settings["user"]
+    if new.retry_of is not None:
+        detail["retry_of"] = new.retry_of
+    audit.append(tx, act, f"task:{new.id}", **detail)
 
 
 def _run_rows(tx: Tx, new: NewTask) -> list[tuple[Any, ...]]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from master import handout, outcome, waves
+from master import audit, handout, outcome, waves
+from master.audit import Act
 from master.books import Change, Sweep, swept
 from master.changes import Appended, Changed, Finished, Hold, PollAnswer
 from master.handout import Judgement, Sent
@@ -120,7 +121,8 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
     )
     effects = Effects(tx)
     if judged.quarantine is not None:
-        _bury(tx, effects, agent, Standing.QUARANTINED, judged.quarantine)
+        act = audit.of_system("agent.quarantine")
+        _bury(tx, effects, agent, Standing.QUARANTINED, judged.quarantine, act)
         return PollAnswer([], [], Standing.QUARANTINED, effects.changed(), reason=judged.quarantine)
     effects.apply(judged.change)
     if judged.hold is not None:
@@ -271,38 +273,47 @@ def settle_done(tx: Tx, agent_id: str, done: Done) -> Changed:
 # ---- people
 
 
-def cancel_task(tx: Tx, task_id: str) -> Changed:
+def cancel_task(tx: Tx, task_id: str, act: Act) -> Changed:
     effects = Effects(tx)
-    effects.apply(outcome.cancel_task(task_of(tx, task_id), tx.now))
-    return effects.changed()
+    effects.apply(outcome.cancel_task(task_of(tx, task_id), tx.now, act.who))
+    changed = effects.changed()
+    if changed != Changed():
+        audit.append(tx, act, f"task:{task_id}")
+    return changed
 
 
-def cancel_run(tx: Tx, run_id: str) -> Changed:
+def cancel_run(tx: Tx, run_id: str, act: Act) -> Changed:
     run = tx.run(run_id)
     if run is None:
         raise NotFound(f"no run has the id {run_id}")
     effects = Effects(tx)
-    effects.apply(outcome.cancel_run(task_of(tx, run.task), run, tx.now))
+    change = outcome.cancel_run(task_of(tx, run.task), run, tx.now, act.who)
+    effects.apply(change)
+    if change is not None:
+        audit.append(tx, act, f"run:{run_id}", task=run.task, host=run.hostname)
     return effects.changed()
 
 
-def bury_agent(tx: Tx, agent_id: str, standing: Standing, reason: str) -> Changed:
+def bury_agent(tx: Tx, agent_id: str, standing: Standing, reason: str, act: Act) -> Changed:
     """Repeating it changes nothing. Raises Conflict for what it can't become."""
     effects = Effects(tx)
     agent = _agent(tx, agent_id)
     if agent.standing is standing:
         return Changed()
     try:
-        _bury(tx, effects, agent, standing, reason)
+        _bury(tx, effects, agent, standing, reason, act)
     except IllegalMove as error:
         raise Conflict(str(error)) from error
     return effects.changed()
 
 
-def _bury(tx: Tx, effects: Effects, agent: Agent, standing: Standing, reason: str) -> None:
+def _bury(
+    tx: Tx, effects: Effects, agent: Agent, standing: Standing, reason: str, act: Act
+) -> None:
     running = [run for run in tx.open_runs(agent.id) if run.state is RunState.RUNNING]
     runs = [*running, *tx.waiting_runs_of_agent(agent.id)]
     effects.apply(outcome.bury_agent(agent, runs, _tasks(tx, runs), standing, reason, tx.now))
+    audit.append(tx, act, f"agent:{agent.id}", host=agent.hostname, reason=reason)
 
 
 def hold(tx: Tx, reason: str) -> Hold:
@@ -311,12 +322,15 @@ def hold(tx: Tx, reason: str) -> Hold:
     if held is None:
         held = Hold(reason, tx.now)
         tx.put_meta(HOLD, to_json(held))
+        audit.append(tx, audit.of_system("handouts.hold"), "", reason=reason)
     return held
 
 
-def release(tx: Tx) -> None:
-    if hold_of(tx) is not None:
+def release(tx: Tx, act: Act) -> None:
+    held = hold_of(tx)
+    if held is not None:
         tx.put_meta(HOLD, "")
+        audit.append(tx, act, "", reason=held.reason)
 
 
 def hold_of(tx: Tx) -> Hold | None:

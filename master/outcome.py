@@ -8,7 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from master.books import Books, Change, ended, is_open, may_learn, sweep_of, wanted
+from master.books import (
+    Books,
+    Change,
+    being_stopped,
+    cancelled,
+    ended,
+    is_open,
+    may_learn,
+    sweep_of,
+    wanted,
+)
 from master.handout import lost
 from master.records import Agent, Run, Task
 from master.state import move_standing
@@ -40,10 +50,11 @@ def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
     if result.attempt != run.attempt or not may_learn(run):
         return None
     books = Books({task.id: task}, now)
+    state = proven_state(run, result.state)
     books.prove(
         run,
-        proven_state(run, result.state),
-        result.reason,
+        state,
+        cancelled(run.cancelled_by, result.reason),
         code=result.code,
         started_at=result.started_at,
         ended_at=result.ended_at,
@@ -108,8 +119,8 @@ def _settle(books: Books, run: Run, record: DoneRecord) -> None:
 # ---- people and time
 
 
-def cancel_task(task: Task, now: float) -> Change | None:
-    """Stop a task for good; None: there is nothing left to stop.
+def cancel_task(task: Task, now: float, by: str | None = None) -> Change | None:
+    """Stop a task for good; None: there is nothing left to stop. `by`: who wants it.
 
     The first cause stays: a task that a limit had stopped ends FAILED, but what still runs of
     it is stopped now. The task has not ended before its last run.
@@ -117,25 +128,26 @@ def cancel_task(task: Task, now: float) -> Change | None:
     if task.state in ENDED_TASK or task.stop is not None:
         if task.running + task.unknown == 0:
             return None
-        return Change(sweeps=(sweep_of(task, None, "", Want.CANCEL, now),))
-    sweep = sweep_of(task, RunState.CANCELLED, "cancelled", Want.CANCEL, now)
+        return Change(sweeps=(sweep_of(task, None, "", Want.CANCEL, now, by),))
+    sweep = sweep_of(task, RunState.CANCELLED, cancelled(by), Want.CANCEL, now, by)
     task = replace(
         count(task, RunState.WAITING, RunState.CANCELLED, task.waiting),
         stop=Stop.CANCEL,
-        reason="being stopped",
+        reason=being_stopped(by),
+        cancelled_by=by,
     )
     return Change(tasks=(ended(task, now),), sweeps=(sweep,))
 
 
-def cancel_run(task: Task, run: Run, now: float) -> Change | None:
+def cancel_run(task: Task, run: Run, now: float, by: str | None = None) -> Change | None:
     """Stop one run; None: it has ended, or is being stopped already."""
     books = Books({task.id: task}, now)
     if run.state is RunState.WAITING:
-        books.move(run, RunState.CANCELLED, "cancelled")
+        books.move(replace(run, cancelled_by=by), RunState.CANCELLED, cancelled(by))
         return books.close()
     if not is_open(run) or run.want in (Want.CANCEL, Want.LIMIT):
         return None
-    books.note(wanted(run, Want.CANCEL))
+    books.note(wanted(run, Want.CANCEL, by))
     return books.close()
 
 

@@ -79,7 +79,8 @@ FROM (SELECT $changes(runs) FROM $each(:rows) j) AS new
 WHERE runs.id = new.id AND runs.row_version = new.row_version
 
 -- name: sweep_waiting
-UPDATE runs SET state = :state, reason = :reason, ended_at = :at, row_version = row_version + 1
+UPDATE runs SET state = :state, reason = :reason, ended_at = :at,
+    cancelled_by = COALESCE(:by, cancelled_by), row_version = row_version + 1
 WHERE task_seq = (SELECT t.seq FROM tasks t WHERE t.id = :task) AND state = 'WAITING'
 
 -- name: insert_history

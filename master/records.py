@@ -74,6 +74,7 @@ class Task(Struct, frozen=True, kw_only=True):
     wave_failed: int = 0  # failures before the present wave
     released: int | None = None  # runs before this place may start; None: all
     resume_at: float | None = None  # when a PAUSED task goes on by itself
+    cancelled_by: str | None = None  # who has cancelled it
     settings: dict[str, Any] = {}  # as submitted; also args, env, user, cwd, timeout, grace
 
 
@@ -107,3 +108,4 @@ class Run(Struct, frozen=True, kw_only=True):
     output_stored: int = 0
     output_sha256: str | None = None
     output_gap: tuple[int, int] | None = None
+    cancelled_by: str | None = None  # who wanted it, or its task, to be stopped

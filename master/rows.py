@@ -83,6 +83,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "cancelled",
         "skipped",
         "unknown",
+        "cancelled_by",
     ),
     "runs": (
         "attempt",
@@ -104,6 +105,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "output_stored",
         "output_sha256",
         "output_gap",
+        "cancelled_by",
     ),
 }
 

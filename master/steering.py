@@ -4,7 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from master import waves
+from master import audit, waves
+from master.audit import Act
 from master.books import Books, Change
 from master.changes import Changed
 from master.ledger import SWEPT_AT_ONCE, Effects, task_of
@@ -21,7 +22,7 @@ from wire.states import ENDED_TASK, TaskState
 _PLAIN = ("priority", "rolling", "between_waves", "wave_pause")
 
 
-def pause(tx: Tx, id: str, by: str) -> Changed:
+def pause(tx: Tx, id: str, act: Act) -> Changed:
     """Nothing more of the task is handed out; what runs goes on. Repeating it changes nothing.
 
     A pause between two waves that would have ended by itself now waits for a person.
@@ -29,18 +30,19 @@ def pause(tx: Tx, id: str, by: str) -> Changed:
     task = _open_task(tx, id)
     if task.state is TaskState.PAUSED and task.resume_at is None:
         return Changed()
+    reason = f"paused by {act.who}"
     if task.state is TaskState.PAUSED:
-        return _put(tx, replace(task, reason=f"paused by {by}", resume_at=None))
-    return _put(tx, waves.paused(task, f"paused by {by}"))
+        return _put(tx, replace(task, reason=reason, resume_at=None), act)
+    return _put(tx, waves.paused(task, reason), act)
 
 
-def resume(tx: Tx, id: str) -> Changed:
+def resume(tx: Tx, id: str, act: Act) -> Changed:
     """A paused task goes on, with its next wave if it was between two. A task that is not paused
     stays as it is."""
     task = _open_task(tx, id)
     if task.state is not TaskState.PAUSED:
         return Changed()
-    return _put(tx, waves.resumed(task, tx.now, wave_over=is_between(tx, task)))
+    return _put(tx, waves.resumed(task, tx.now, wave_over=is_between(tx, task)), act)
 
 
 def resume_due(tx: Tx) -> Changed:
@@ -53,7 +55,7 @@ def resume_due(tx: Tx) -> Changed:
     return effects.changed()
 
 
-def change(tx: Tx, id: str, changes: TaskChanges) -> Changed:
+def change(tx: Tx, id: str, changes: TaskChanges, act: Act) -> Changed:
     """New limits, places, priority or waves. Raises NotFound, InvalidValue, Conflict.
 
     A limit that the failures exceed already stops the task.
@@ -68,6 +70,7 @@ def change(tx: Tx, id: str, changes: TaskChanges) -> Changed:
     books.look_at(id)
     effects = Effects(tx)
     effects.apply(books.close())
+    audit.append(tx, act, f"task:{id}", changes=given)
     return effects.changed()
 
 
@@ -90,7 +93,8 @@ def _open_task(tx: Tx, id: str) -> Task:
     return task
 
 
-def _put(tx: Tx, task: Task) -> Changed:
+def _put(tx: Tx, task: Task, act: Act) -> Changed:
     effects = Effects(tx)
     effects.apply(Change(tasks=(task,)))
+    audit.append(tx, act, f"task:{task.id}")
     return effects.changed()

@@ -4,6 +4,9 @@ Every method returns a Verb that has not begun. `verb.wait()` blocks the calling
 greenlet until it is committed and returns its result or raises; `verb.then(done)`
 returns at once and calls `done(result or exception)` on the hub after the commit.
 
+A verb that changes something on behalf of somebody takes the Act, and writes its record into
+the audit log in the same transaction.
+
 A verb may raise, besides what it names, StoreFull, Unavailable and Busy. It leaves
 nothing behind then, except that after Unavailable it may have been done.
 """
@@ -14,6 +17,7 @@ from pathlib import Path
 
 from master import (
     again,
+    audit,
     enrolment,
     groups,
     intake,
@@ -26,6 +30,7 @@ from master import (
     steering,
     views,
 )
+from master.audit import Act, Note
 from master.changes import (
     Added,
     Appended,
@@ -86,26 +91,26 @@ class Storage:
 
     # ---- agents
 
-    def enrol(self, key: str, register: Register) -> Verb[Enrolled]:
+    def enrol(self, key: str, register: Register, act: Act) -> Verb[Enrolled]:
         """A register message: a known key is updated, a new one needs `register.token`.
 
         A second machine under the same key quarantines the agent. A new agent may be PENDING.
         Raises NotEnrolled, Refused (revoked, quarantined, deleted), Conflict (the id and the key
         are not of one agent).
         """
-        return self._database.writing(lambda tx: enrolment.enrol(tx, key, register), DIRECT)
+        return self._database.writing(lambda tx: enrolment.enrol(tx, key, register, act), DIRECT)
 
     def touch(self, seen: Mapping[str, Seen]) -> Verb[None]:
         """Write down when agents were last heard of; called every few seconds for all."""
         return self._database.writing(lambda tx: enrolment.touch(tx, seen), DIRECT)
 
-    def bury_agent(self, agent: str, standing: Standing, reason: str) -> Verb[Changed]:
+    def bury_agent(self, agent: str, standing: Standing, reason: str, act: Act) -> Verb[Changed]:
         """Quarantine, revoke or delete: what it runs becomes UNKNOWN, what waits SKIPPED.
 
         Repeating it changes nothing. Raises NotFound, Conflict.
         """
         return self._database.writing(
-            lambda tx: ledger.bury_agent(tx, agent, standing, reason),
+            lambda tx: ledger.bury_agent(tx, agent, standing, reason, act),
             Needs(agents=(agent,), open_runs_of=(agent,)),
         )
 
@@ -125,13 +130,15 @@ class Storage:
         """Raises NotFound."""
         return self._database.reading(lambda reader: views.agent_record(reader, id))
 
-    def set_labels(self, labels: Mapping[str, Mapping[str, str | None]]) -> Verb[list[str]]:
+    def set_labels(
+        self, labels: Mapping[str, Mapping[str, str | None]], act: Act
+    ) -> Verb[list[str]]:
         """{agent: {label: value, or None to remove}}, all or nothing; the ids that changed.
 
         Raises NotFound with the unknown ids.
         """
         return self._database.writing(
-            lambda tx: enrolment.set_labels(tx, labels), Needs(agents=tuple(labels))
+            lambda tx: enrolment.set_labels(tx, labels, act), Needs(agents=tuple(labels))
         )
 
     def agent(self, id: str) -> Verb[AgentView]:
@@ -144,10 +151,10 @@ class Storage:
 
     # ---- tasks
 
-    def add_task(self, new: NewTask) -> Verb[Added]:
+    def add_task(self, new: NewTask, act: Act) -> Verb[Added]:
         """Durable when it returns. The same key or id again is the same task; for another body
         under the key raises Conflict."""
-        return self._database.writing(lambda tx: intake.add_task(tx, new), DIRECT)
+        return self._database.writing(lambda tx: intake.add_task(tx, new, act), DIRECT)
 
     def made_by_key(self, key: str, caller: str, body_hash: str) -> Verb[str | None]:
         """The id of the task that this idempotency key has made already. Raises Conflict."""
@@ -155,35 +162,37 @@ class Storage:
             lambda reader: views.made_by_key(reader, key, caller, body_hash)
         )
 
-    def cancel_task(self, task: str, by: str) -> Verb[Changed]:
+    def cancel_task(self, task: str, act: Act) -> Verb[Changed]:
         """Repeating it changes nothing. Raises NotFound."""
-        return self._database.writing(lambda tx: ledger.cancel_task(tx, task))
+        return self._database.writing(lambda tx: ledger.cancel_task(tx, task, act))
 
-    def cancel_run(self, run: str, by: str) -> Verb[Changed]:
+    def cancel_run(self, run: str, act: Act) -> Verb[Changed]:
         """Repeating it changes nothing. Raises NotFound."""
-        return self._database.writing(lambda tx: ledger.cancel_run(tx, run), Needs(runs=(run,)))
+        return self._database.writing(
+            lambda tx: ledger.cancel_run(tx, run, act), Needs(runs=(run,))
+        )
 
-    def pause_task(self, task: str, by: str) -> Verb[Changed]:
+    def pause_task(self, task: str, act: Act) -> Verb[Changed]:
         """Nothing more of it is handed out. Repeating it changes nothing. Raises NotFound,
         Conflict for a task that has ended or is being stopped; so do the next two."""
-        return self._database.writing(lambda tx: steering.pause(tx, task, by))
+        return self._database.writing(lambda tx: steering.pause(tx, task, act))
 
-    def resume_task(self, task: str) -> Verb[Changed]:
+    def resume_task(self, task: str, act: Act) -> Verb[Changed]:
         """It goes on, with its next wave if it was between two; one that goes on stays so."""
-        return self._database.writing(lambda tx: steering.resume(tx, task))
+        return self._database.writing(lambda tx: steering.resume(tx, task, act))
 
-    def change_task(self, task: str, changes: TaskChanges) -> Verb[Changed]:
+    def change_task(self, task: str, changes: TaskChanges, act: Act) -> Verb[Changed]:
         """New limits, places, priority or waves. Raises InvalidValue as well."""
-        return self._database.writing(lambda tx: steering.change(tx, task, changes), DIRECT)
+        return self._database.writing(lambda tx: steering.change(tx, task, changes, act), DIRECT)
 
-    def retry_task(self, wanted: Retry) -> Verb[Retried]:
+    def retry_task(self, wanted: Retry, act: Act) -> Verb[Retried]:
         """A new task on the hosts whose runs are in the states that are wanted, as they are now.
 
         Durable when it returns; the same key again is the same task. Raises NotFound,
         InvalidValue (no such run, or none of the hosts is enrolled any more), Conflict,
         SecretsUnreadable.
         """
-        return self._database.writing(lambda tx: again.retry(tx, wanted, self._vault), DIRECT)
+        return self._database.writing(lambda tx: again.retry(tx, wanted, act, self._vault), DIRECT)
 
     def targets_of(self, task: str, states: Sequence[RunState]) -> Verb[again.Hosts]:
         """The hosts whose runs of the task are in one of the states. Raises NotFound."""
@@ -347,12 +356,18 @@ class Storage:
         """Nothing is handed out to anybody until `release`; the first reason stays."""
         return self._database.writing(lambda tx: ledger.hold(tx, reason))
 
-    def release(self) -> Verb[None]:
-        return self._database.writing(ledger.release)
+    def release(self, act: Act) -> Verb[None]:
+        return self._database.writing(lambda tx: ledger.release(tx, act))
 
     def held(self) -> Verb[Hold | None]:
         """None: hand-outs go on."""
         return self._database.reading(views.held)
+
+    # ---- the audit log
+
+    def note(self, *notes: Note) -> Verb[None]:
+        """Acts that changed nothing else: those that were refused."""
+        return self._database.writing(lambda tx: audit.write(tx, *notes), urgency=Urgency.CHORE)
 
     # ---- join tokens and keys
 
@@ -389,9 +404,9 @@ class Storage:
         """Raises NotFound."""
         return self._database.writing(lambda tx: joining.remove(tx, id), DIRECT)
 
-    def add_peer(self, key: str, token: str) -> Verb[Peer]:
+    def add_peer(self, key: str, token: str, act: Act) -> Verb[Peer]:
         """Enrol a web server's key with a join token. Raises NotEnrolled, Conflict, Refused."""
-        return self._database.writing(lambda tx: enrolment.add_peer(tx, key, token), DIRECT)
+        return self._database.writing(lambda tx: enrolment.add_peer(tx, key, token, act), DIRECT)
 
     def web_keys(self) -> Verb[list[str]]:
         """Keys of enrolled web servers."""

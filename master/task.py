@@ -101,7 +101,8 @@ def verdict(task: Task) -> tuple[TaskState, str] | None:
     if task.succeed == task.total:
         return TaskState.SUCCEED, CAME_TOO_LATE if task.stop is Stop.CANCEL else ""
     if task.stop is Stop.CANCEL:
-        return TaskState.CANCELLED, "cancelled"
+        by = task.cancelled_by
+        return TaskState.CANCELLED, "cancelled" if by is None else f"cancelled by {by}"
     if exceeded := limit_exceeded(task):
         return TaskState.FAILED, exceeded
     if task.stop is Stop.LIMIT:  # a failure that counted then was disproved later

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from master.books import Sweep, is_open, swept
+from master.chain import START, Entry, Link, following
 from master.engine import used_bytes
 from master.records import Agent, Run, Task
 from master.rows import (
@@ -103,6 +104,9 @@ class Tx:
         self._dirty_meta: set[str] = set()
         self._chunks: list[Chunk] = []
         self._own_chunks: list[Chunk] = []
+        self._acts: list[Entry] = []
+        self._own_acts: list[Entry] = []
+        self._last_act: Link | None = None  # of the audit log; None: not read yet
 
     # ---- reading
 
@@ -203,6 +207,10 @@ class Tx:
     def add_output(self, run: Run, start: int, content: bytes) -> None:
         self._own_chunks.append(Chunk(run.id, run.attempt, start, content))
 
+    def put_act(self, entry: Entry) -> None:
+        """A record for the audit log, see master/audit.py. It is numbered when it is written."""
+        self._own_acts.append(entry)
+
     def execute(self, name: str, /, **values: object) -> int:
         """A statement by name, for verbs with `direct`; the number of rows it changed."""
         return self._connection.execute(self._queries[name], values).rowcount
@@ -252,11 +260,12 @@ class Tx:
         self._chunks += self._own_chunks
         self._meta.update(self._own_meta)
         self._dirty_meta.update(self._own_meta)
-        self._own_sweeps, self._own_chunks, self._own_meta = [], [], {}
+        self._acts += self._own_acts
+        self._own_sweeps, self._own_chunks, self._own_meta, self._own_acts = [], [], {}, []
 
     def drop(self) -> None:
         self._agents.own, self._tasks.own, self._runs.own = {}, {}, {}
-        self._own_sweeps, self._own_chunks, self._own_meta = [], [], {}
+        self._own_sweeps, self._own_chunks, self._own_meta, self._own_acts = [], [], {}, []
 
     def forget(self) -> None:
         """What was read may be wrong now. Only after a flush: what was kept must be written."""
@@ -275,6 +284,7 @@ class Tx:
         self._write_sweeps()
         self._write_chunks()
         self._write_meta()
+        self._write_acts()
 
     # ---- below: fetching
 
@@ -360,6 +370,7 @@ class Tx:
                 state=sweep.to,
                 reason=sweep.reason,
                 at=sweep.at,
+                by=sweep.by,
             )
             for id, run in self._runs.base.items():
                 after = _swept(run, [sweep])
@@ -371,6 +382,19 @@ class Tx:
         for name in self._dirty_meta:
             self.execute("set_meta", name=name, value=self._meta[name])
         self._dirty_meta = set()
+
+    def _write_acts(self) -> None:
+        if not self._acts:
+            return
+        if self._last_act is None:
+            last = self.row("last_audit")
+            self._last_act = START if last is None else Link(*last)
+        rows = []
+        for entry in self._acts:
+            self._last_act = following(self._last_act, entry)
+            rows.append((*self._last_act, *entry))
+        self.execute("insert_audit", rows=to_json(rows))
+        self._acts = []
 
     def _write_chunks(self) -> None:
         if not self._chunks:

@@ -13,6 +13,8 @@ from tests.witness import Witness
 
 MakeFleet = Callable[..., Fleet]
 
+BEING_STOPPED = "being stopped, cancelled by admin"
+
 
 @pytest.fixture
 def witness(tmp_path: Path) -> Witness:
@@ -41,7 +43,7 @@ def test_a_cancel_ends_what_waits_and_kills_what_runs(api: Api, witness: Witness
     cancelled(api, task)
 
     found = api.finished(task)
-    assert (found["state"], found["reason"]) == ("CANCELLED", "cancelled")
+    assert (found["state"], found["reason"]) == ("CANCELLED", "cancelled by admin")
     assert found["counts"]["CANCELLED"] == 3
     runs = {run["id"]: run for run in api.runs(task)}
     killed = runs.pop(started.run)
@@ -63,9 +65,9 @@ def test_a_task_is_not_cancelled_before_its_last_run_is_dead(api: Api, witness: 
 
     # Then it is being stopped until it has ended
     found = api.task(task)
-    assert (found["state"], found["reason"]) == ("RUNNING", "being stopped")
+    assert (found["state"], found["reason"]) == ("RUNNING", BEING_STOPPED)
     run = api.run(task)
-    assert (run["state"], run["reason"]) == ("RUNNING", "being stopped")
+    assert (run["state"], run["reason"]) == ("RUNNING", BEING_STOPPED)
     witness.open(gate="clean")
     assert api.finished(task)["state"] == "CANCELLED"
     run = api.run(task)
@@ -140,7 +142,7 @@ def test_a_script_that_had_ended_keeps_its_result(make_fleet: MakeFleet, witness
     with paused(fleet.agents["web01"]):
         witness.open()
         until(lambda: not alive(started.pid), what="the end of the script")
-        assert cancelled(fleet.api, task)["reason"] == "being stopped"
+        assert cancelled(fleet.api, task)["reason"] == BEING_STOPPED
 
     found = fleet.api.finished(task)
     assert found["state"] == "SUCCEED"
@@ -178,7 +180,7 @@ def test_a_run_of_a_killed_agent_is_killed_when_the_agent_returns(
     fleet.agents["web01"].kill()
 
     found = cancelled(fleet.api, task)
-    assert (found["state"], found["reason"]) == ("RUNNING", "being stopped")
+    assert (found["state"], found["reason"]) == ("RUNNING", BEING_STOPPED)
     assert alive(started.pid)
     fleet.agents["web01"].start()
 

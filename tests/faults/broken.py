@@ -94,7 +94,7 @@ def forget_the_window() -> None:
     from master import intake
 
     add_task = intake.add_task
-    intake.add_task = lambda tx, new: add_task(tx, replace(new, parallel=0))
+    intake.add_task = lambda tx, new, act: add_task(tx, replace(new, parallel=0), act)
 
 
 BREACHES: dict[str, Callable[[], None]] = {

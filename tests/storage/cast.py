@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from master.audit import Act
 from master.changes import NewTask, PollAnswer
 from master.ids import new_id
 from master.records import Run, Task
@@ -35,12 +36,12 @@ class House:
         ids = []
         for name in names:
             register = make_register(hostname=name, token=self.join_token, **values)
-            self.store.enrol(f"key of {name}", register).wait()
+            self.store.enrol(f"key of {name}", register, by(register.id, "agent")).wait()
             ids.append(register.id)
         return ids
 
     def submit(self, agents: list[str], **values: Any) -> Task:
-        return self.store.add_task(make_task(agents, **values)).wait().task
+        return self.store.add_task(make_task(agents, **values), by()).wait().task
 
     def poll(self, agent: str, **values: Any) -> PollAnswer:
         return self.store.poll(agent, make_poll(**values)).wait()
@@ -78,6 +79,11 @@ class House:
             return connection.execute(query, values).fetchall()
         finally:
             connection.close()
+
+
+def by(who: str = "alice", kind: str = "session", action: str = "thing.do") -> Act:
+    """An act of somebody, where it does not matter which."""
+    return Act(who, kind, action)
 
 
 def make_register(**values: Any) -> Register:

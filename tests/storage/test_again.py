@@ -5,6 +5,7 @@ import pytest
 from master.again import check_states
 from master.changes import Retry
 from master.ids import new_id
+from tests.storage.cast import by
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.states import RunState, Standing, TaskState
 
@@ -39,7 +40,7 @@ def retry(house, task, *states, **fields):
         created_by=fields.pop("by", "bob"),
         **fields,
     )
-    return house.store.retry_task(wanted).wait()
+    return house.store.retry_task(wanted, by()).wait()
 
 
 def hosts(house, task):
@@ -88,7 +89,7 @@ def test_it_takes_ended_runs_of_a_task_that_still_goes_on(house):
 
 def test_it_leaves_out_hosts_that_are_no_longer_enrolled_and_names_them(house, three):
     (_, web02, web03), old = three
-    house.store.bury_agent(web02, Standing.REVOKED, "sold").wait()
+    house.store.bury_agent(web02, Standing.REVOKED, "sold", by()).wait()
     retried = retry(house, old, FAILED, TIMEOUT)
     assert hosts(house, retried.task) == [web03]
     assert retried.left_out == ("web02",)
@@ -108,7 +109,8 @@ def test_it_refuses_when_no_run_is_in_those_states(house, three):
 def test_it_knows_no_task_of_that_id(house):
     with pytest.raises(NotFound):
         house.store.retry_task(
-            Retry(id=new_id(), task="nothing", states=(FAILED,), created_by="bob")
+            Retry(id=new_id(), task="nothing", states=(FAILED,), created_by="bob"),
+            by(),
         ).wait()
 
 
@@ -151,7 +153,7 @@ def test_it_takes_states_in_any_order_and_once():
 
 def test_it_gives_the_hosts_of_a_task_to_run_it_again_from_a_form(house, three):
     (web01, web02, web03), old = three
-    house.store.bury_agent(web01, Standing.REVOKED, "sold").wait()
+    house.store.bury_agent(web01, Standing.REVOKED, "sold", by()).wait()
     found = house.store.targets_of(old.id, tuple(RunState)).wait()
     assert found.targets == [(web02, "web02"), (web03, "web03")]
     assert found.left_out == ["web01"]

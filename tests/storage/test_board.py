@@ -14,6 +14,7 @@ from master.rights import Person
 from master.roster import Roster
 from master.secrets import Vault
 from master.waiters import Waiters
+from tests.storage.cast import by
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.requests import (
     AddTask,
@@ -140,7 +141,7 @@ def test_a_page_that_follows_from_its_grid_on_misses_nothing(house, office):
     task = house.submit([web01])
     grid = office.board.get_grid(ALICE, GetGrid(AUTH, task.id))
     assert grid.states == "W"
-    office.desk.cancel_task(ALICE, ById(AUTH, task.id))
+    office.desk.cancel_task(ALICE, ById(AUTH, task.id), by())
     (event,) = office.changes(grid.since).events
     assert (event.kind, event.task, event.moved) == ("task", task.id, True)
     assert event.data["counts"]["CANCELLED"] == 1
@@ -163,12 +164,12 @@ def test_it_runs_a_task_again_and_tells_the_pages(house, office):
         house.finish(house.run_one(agent), state=state)
     since = office.changes(None).next
     asked = RetryTask(AUTH, task.id, ["FAILED"], key="once")
-    added = office.desk.retry_task(ALICE, asked)
+    added = office.desk.retry_task(ALICE, asked, by())
     assert (added.created, added.left_out) == (True, [])
     (event,) = office.changes(since).events
     assert (event.task, event.data["retry_of"]) == (added.id, task.id)
-    assert office.desk.retry_task(ALICE, asked).created is False
-    assert office.desk.retry_task(ALICE, asked).id == added.id
+    assert office.desk.retry_task(ALICE, asked, by()).created is False
+    assert office.desk.retry_task(ALICE, asked, by()).id == added.id
     assert house.task(added.id).total == 1
 
 
@@ -176,14 +177,14 @@ def test_it_skips_what_is_offline_when_a_task_that_does_so_runs_again(house, off
     web01, web02 = office.enrol("web01", "web02")
     task = house.submit([web01, web02], offline="skip", skip=frozenset([web01, web02]))
     office.silence(web02)
-    added = office.desk.retry_task(ALICE, RetryTask(AUTH, task.id, ["SKIPPED"]))
+    added = office.desk.retry_task(ALICE, RetryTask(AUTH, task.id, ["SKIPPED"]), by())
     assert house.states(added.id) == ["WAITING", "SKIPPED"]
 
 
 def test_it_gives_a_form_the_hosts_of_a_task_with_their_digest(house, office):
     web01, web02, web03 = office.enrol("web01", "web02", "web03")
     task = house.submit([web01, web02, web03])
-    house.store.bury_agent(web03, Standing.REVOKED, "sold").wait()
+    house.store.bury_agent(web03, Standing.REVOKED, "sold", by()).wait()
     office.silence(web02)
     view = office.desk.get_task_targets(ALICE, GetTaskTargets(AUTH, task.id))
     assert (view.nodeset, view.count, view.offline) == ("web[01-02]", 2, 1)
@@ -235,7 +236,7 @@ def test_every_answer_can_be_sent(house, office):
 
 def submit(office, key=None, **fields):
     submission = Submission(script="echo hello\n", targets="@*", **fields)
-    return office.desk.add_task(ALICE, AddTask(AUTH, submission, key))
+    return office.desk.add_task(ALICE, AddTask(AUTH, submission, key), by())
 
 
 def test_it_shows_the_names_of_secrets_alone(office):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from master.storage import Storage
-from tests.storage.cast import Clock, House, make_task
+from tests.storage.cast import Clock, House, by, make_task
 from wire.errors import StoreFull
 from wire.states import RunState
 
@@ -136,7 +136,7 @@ def _fill(small):
                 house.submit([agent] * 100, script=os.urandom(4096))
         assert house.states(task.id) == ["WAITING"]
         ballast.unlink()
-        added = house.store.add_task(make_task([agent])).wait()
+        added = house.store.add_task(make_task([agent]), by()).wait()
         assert house.task(added.task.id).waiting == 1
         assert house.sql("PRAGMA integrity_check") == [("ok",)]
     finally:

@@ -5,7 +5,7 @@ import pytest
 from master.changes import Seen
 from master.enrolment import MOST_PENDING
 from master.joining import MOST, SHOWN_AFTER_S
-from tests.storage.cast import make_register
+from tests.storage.cast import by, make_register
 from wire.errors import Conflict, NotEnrolled, NotFound, Pending, Refused
 from wire.states import RunState, Standing
 
@@ -19,7 +19,7 @@ def token_of(house, name="all", role="agent", **values):
 def waiting(house, id="a" * 32, key="key", **values):
     """A host that came by a token which lets in by hand."""
     register = make_register(id=id, token=token_of(house, by_hand=True), **values)
-    return house.store.enrol(key, register).wait().agent
+    return house.store.enrol(key, register, by()).wait().agent
 
 
 def nothing(outcome):
@@ -36,24 +36,24 @@ def record(house, id):
 def test_it_lets_nobody_in_by_a_token_that_has_expired(house):
     token = token_of(house, "for an hour", expires_in=3600.0)
     house.clock.now += 3599
-    assert house.store.enrol("key", make_register(token=token)).wait().created
+    assert house.store.enrol("key", make_register(token=token), by()).wait().created
     house.clock.now += 1
     with pytest.raises(NotEnrolled, match="'for an hour' expired at 20"):
-        house.store.enrol("other", make_register(token=token)).wait()
+        house.store.enrol("other", make_register(token=token), by()).wait()
 
 
 def test_it_says_to_whom_holds_a_token_that_it_is_used_up(house):
     token = token_of(house, "one", uses=1)
-    house.store.enrol("key", make_register(token=token)).wait()
+    house.store.enrol("key", make_register(token=token), by()).wait()
     with pytest.raises(NotEnrolled, match="'one' is used up"):
-        house.store.enrol("other", make_register(token=token)).wait()
+        house.store.enrol("other", make_register(token=token), by()).wait()
 
 
 def test_it_lists_tokens_newest_first_with_what_they_give_and_without_their_secret(house):
     house.clock.now += 1
     given = {"labels": {"env": "prod"}, "uses": 3, "expires_in": 60.0, "by_hand": True}
     secret = token_of(house, "web servers", **given, by="alice")
-    house.store.enrol("key", make_register(token=secret)).wait()
+    house.store.enrol("key", make_register(token=secret), by()).wait()
     first, last = house.store.join_tokens().wait()
     assert (first.name, first.role, first.created_by) == ("web servers", "agent", "alice")
     assert (first.used, first.uses_left, first.by_hand) == (1, 2, True)
@@ -68,7 +68,7 @@ def test_it_lets_nobody_in_by_a_token_that_was_deleted(house):
     for one in house.store.join_tokens().wait():
         house.store.remove_join_token(one.id, "alice").wait()
     with pytest.raises(NotEnrolled):
-        house.store.enrol("key", make_register(token=token)).wait()
+        house.store.enrol("key", make_register(token=token), by()).wait()
     with pytest.raises(NotFound):
         house.store.remove_join_token(newest.id, "alice").wait()
 
@@ -107,7 +107,7 @@ def test_it_takes_over_the_join_tokens_of_a_store_of_the_time_before_they_had_an
     try:
         (kept,) = storage.join_tokens().wait()
         assert (kept.id, kept.uses_left, kept.expires_at) == ("t1", 2, None)
-        assert storage.enrol("key", make_register(token="t1")).wait().created
+        assert storage.enrol("key", make_register(token="t1"), by()).wait().created
     finally:
         storage.close()
 
@@ -119,7 +119,7 @@ def test_a_host_waits_if_its_token_lets_in_by_hand(house):
     agent = waiting(house)
     assert agent.standing is PENDING
     assert (agent.joined_by, house.poll(agent.id).standing) == ("all", PENDING)
-    again = house.store.enrol("key", make_register(id=agent.id, hostname="web77")).wait()
+    again = house.store.enrol("key", make_register(id=agent.id, hostname="web77"), by()).wait()
     assert (again.agent.standing, again.agent.hostname) == (PENDING, "web77")
 
 
@@ -127,15 +127,15 @@ def test_an_accepted_host_is_enrolled_and_keeps_its_key(house):
     agent = waiting(house)
     assert house.store.accept_agent(agent.id, "alice").wait().standing is ENROLLED
     assert house.store.accept_agent(agent.id, "alice").wait().standing is ENROLLED
-    again = house.store.enrol("key", make_register(id=agent.id)).wait()
+    again = house.store.enrol("key", make_register(id=agent.id), by()).wait()
     assert again.agent.standing is ENROLLED
 
 
 def test_a_refused_host_does_not_come_back_with_its_key(house):
     agent = waiting(house)
-    house.store.bury_agent(agent.id, Standing.DELETED, "refused by alice").wait()
+    house.store.bury_agent(agent.id, Standing.DELETED, "refused by alice", by()).wait()
     with pytest.raises(Refused, match="--new-identity"):
-        house.store.enrol("key", make_register(id=agent.id, token=token_of(house))).wait()
+        house.store.enrol("key", make_register(id=agent.id, token=token_of(house)), by()).wait()
     with pytest.raises(NotFound):
         house.store.accept_agent(agent.id, "alice").wait()
 
@@ -143,16 +143,16 @@ def test_a_refused_host_does_not_come_back_with_its_key(house):
 def test_only_so_many_hosts_may_wait(house):
     token = token_of(house, by_hand=True)
     for number in range(MOST_PENDING):
-        house.store.enrol(f"key {number}", make_register(token=token)).then(nothing)
+        house.store.enrol(f"key {number}", make_register(token=token), by()).then(nothing)
     with pytest.raises(Conflict, match="wait to be accepted"):
-        house.store.enrol("one too many", make_register(token=token)).wait()
-    assert house.store.enrol("at once", make_register(token=token_of(house))).wait().created
+        house.store.enrol("one too many", make_register(token=token), by()).wait()
+    assert house.store.enrol("at once", make_register(token=token_of(house)), by()).wait().created
 
 
 def test_two_machines_with_the_key_of_a_host_that_waits_are_told_so(house):
     agent = waiting(house)
     with pytest.raises(Refused, match="two machines"):
-        house.store.enrol("key", make_register(id=agent.id, machine="another")).wait()
+        house.store.enrol("key", make_register(id=agent.id, machine="another"), by()).wait()
 
 
 # ---- new keys
@@ -162,18 +162,18 @@ def test_a_new_key_heals_a_quarantined_host_and_the_old_one_is_nobody(house):
     (agent,) = house.enrol("web01")
     house.submit([agent])
     run = house.run_one(agent)
-    house.store.bury_agent(agent, Standing.QUARANTINED, "copied").wait()
+    house.store.bury_agent(agent, Standing.QUARANTINED, "copied", by()).wait()
     token = token_of(house, "new key", agent=agent, uses=1)
 
-    healed = house.store.enrol("new key", make_register(id=agent, token=token)).wait()
+    healed = house.store.enrol("new key", make_register(id=agent, token=token), by()).wait()
 
     assert (healed.rekeyed, healed.created) == (True, False)
     assert (healed.agent.standing, healed.agent.reason) == (ENROLLED, "")
     with pytest.raises(NotEnrolled):
-        house.store.enrol("key of web01", make_register(id=agent)).wait()
+        house.store.enrol("key of web01", make_register(id=agent), by()).wait()
     with pytest.raises(Conflict, match="--new-identity"):
         copy = make_register(id=agent, token=house.join_token)
-        house.store.enrol("key of web01", copy).wait()
+        house.store.enrol("key of web01", copy, by()).wait()
     # What it ran is still its own, and its result is taken
     house.finish(run)
     assert house.run(run.id).state is RunState.SUCCEED
@@ -186,7 +186,7 @@ def test_a_host_with_a_new_key_is_not_taken_for_its_own_past(house):
     house.poll(agent, instance="the copy")
     assert house.poll(agent).standing is Standing.QUARANTINED
     token = token_of(house, agent=agent)
-    house.store.enrol("new key", make_register(id=agent, token=token)).wait()
+    house.store.enrol("new key", make_register(id=agent, token=token), by()).wait()
     assert house.poll(agent).standing is ENROLLED
 
 
@@ -194,7 +194,7 @@ def test_a_token_for_a_new_key_enrols_no_other_host(house):
     (agent,) = house.enrol("web01")
     token = token_of(house, agent=agent)
     with pytest.raises(Conflict, match="gives a new key to agent"):
-        house.store.enrol("other", make_register(token=token)).wait()
+        house.store.enrol("other", make_register(token=token), by()).wait()
     assert record(house, agent).key == "key of web01"
 
 
@@ -202,26 +202,26 @@ def test_a_newer_token_for_a_new_key_takes_the_place_of_the_older(house):
     (agent,) = house.enrol("web01")
     older, newer = token_of(house, agent=agent), token_of(house, agent=agent)
     with pytest.raises(NotEnrolled):
-        house.store.enrol("k1", make_register(id=agent, token=older)).wait()
-    assert house.store.enrol("k2", make_register(id=agent, token=newer)).wait().rekeyed
+        house.store.enrol("k1", make_register(id=agent, token=older), by()).wait()
+    assert house.store.enrol("k2", make_register(id=agent, token=newer), by()).wait().rekeyed
 
 
 def test_a_deleted_host_gets_no_new_key(house):
     (agent,) = house.enrol("web01")
     token = token_of(house, agent=agent)
-    house.store.bury_agent(agent, Standing.DELETED, "deleted by alice").wait()
+    house.store.bury_agent(agent, Standing.DELETED, "deleted by alice", by()).wait()
     with pytest.raises(Conflict):
-        house.store.enrol("k1", make_register(id=agent, token=token)).wait()
+        house.store.enrol("k1", make_register(id=agent, token=token), by()).wait()
 
 
 def test_what_was_sent_away_cannot_become_what_it_was(house):
     (agent,) = house.enrol("web01")
-    house.store.bury_agent(agent, Standing.REVOKED, "revoked by alice").wait()
-    again = house.store.bury_agent(agent, Standing.REVOKED, "again").wait()
+    house.store.bury_agent(agent, Standing.REVOKED, "revoked by alice", by()).wait()
+    again = house.store.bury_agent(agent, Standing.REVOKED, "again", by()).wait()
     assert again.runs == ()
     assert record(house, agent).reason == "revoked by alice"
     with pytest.raises(Conflict):
-        house.store.bury_agent(agent, Standing.QUARANTINED, "late").wait()
+        house.store.bury_agent(agent, Standing.QUARANTINED, "late", by()).wait()
     with pytest.raises(Conflict, match="only a host that waits"):
         house.store.accept_agent(agent, "alice").wait()
 
@@ -231,7 +231,7 @@ def test_what_was_sent_away_cannot_become_what_it_was(house):
 
 def test_another_hostname_is_only_claimed_until_it_is_accepted(house):
     (agent,) = house.enrol("web01")
-    house.store.enrol("key of web01", make_register(id=agent, hostname="db1")).wait()
+    house.store.enrol("key of web01", make_register(id=agent, hostname="db1"), by()).wait()
     assert (record(house, agent).hostname, record(house, agent).claimed_hostname) == (
         "web01",
         "db1",
@@ -242,8 +242,8 @@ def test_another_hostname_is_only_claimed_until_it_is_accepted(house):
 
 def test_a_host_that_calls_itself_as_before_claims_nothing(house):
     (agent,) = house.enrol("web01")
-    house.store.enrol("key of web01", make_register(id=agent, hostname="db1")).wait()
-    house.store.enrol("key of web01", make_register(id=agent)).wait()
+    house.store.enrol("key of web01", make_register(id=agent, hostname="db1"), by()).wait()
+    house.store.enrol("key of web01", make_register(id=agent), by()).wait()
     assert record(house, agent).claimed_hostname is None
 
 
@@ -260,7 +260,7 @@ def test_a_register_that_says_nothing_new_writes_nothing(house):
     (agent,) = house.enrol("web01")
     with_version = "SELECT row_version FROM agents"
     before = house.sql(with_version)
-    house.store.enrol("key of web01", make_register(id=agent)).wait()
+    house.store.enrol("key of web01", make_register(id=agent), by()).wait()
     assert house.sql(with_version) == before
 
 

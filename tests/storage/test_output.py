@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from master import output
-from tests.storage.cast import make_result
+from tests.storage.cast import by, make_result
 from wire.errors import Malformed, NotFound
 from wire.states import RunState, Standing
 
@@ -166,7 +166,7 @@ def test_it_equals_a_model_of_bytes_whatever_is_sent(house, chunks):
 
 def test_output_of_a_run_that_is_lost_ends_when_it_is_given_up(house, run):
     house.output(run, 0, b"hello")
-    house.store.bury_agent(run.agent, Standing.REVOKED, "sold").wait()
+    house.store.bury_agent(run.agent, Standing.REVOKED, "sold", by()).wait()
     view = house.store.output(run.id, 0, 100).wait()
     assert (view.state, view.complete) == ("UNKNOWN", False)
     house.clock.now += output.REST_WITHIN_S + 1

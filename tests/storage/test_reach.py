@@ -3,6 +3,7 @@
 import pytest
 
 from master.rights import Person
+from tests.storage.cast import by
 from tests.storage.test_board import Office
 from wire.errors import Forbidden, NotFound
 from wire.requests import AddTask, Auth, ById, JustAuth, ListTasks, RetryTask, Submission
@@ -24,13 +25,13 @@ def office(house):
 
 
 def label(office, id, env):
-    office.house.store.set_labels({id: {"env": env}}).wait()
+    office.house.store.set_labels({id: {"env": env}}, by()).wait()
     office.roster.set_labels({id: {"env": env}})
 
 
 def submit(office, person, targets, key=None):
     asked = AddTask(AUTH, Submission(script="true", targets=targets), key)
-    return office.desk.add_task(person, asked).id
+    return office.desk.add_task(person, asked, by()).id
 
 
 def counts(office, task):
@@ -77,43 +78,45 @@ def test_it_lets_nobody_through_by_a_limit_that_cannot_be_resolved(office):
 
 def test_it_cancels_tasks_that_are_wholly_within(office):
     inside, across = submit(office, ALICE, "web*"), submit(office, ALICE, "web01,db1")
-    assert office.desk.cancel_task(OTTO, ById(AUTH, inside)).state == "CANCELLED"
+    assert office.desk.cancel_task(OTTO, ById(AUTH, inside), by()).state == "CANCELLED"
     with pytest.raises(Forbidden, match="db1"):
-        office.desk.cancel_task(OTTO, ById(AUTH, across))
+        office.desk.cancel_task(OTTO, ById(AUTH, across), by())
     assert counts(office, across)["WAITING"] == 2
     with pytest.raises(NotFound):
-        office.desk.cancel_task(OTTO, ById(AUTH, "no-task"))
+        office.desk.cancel_task(OTTO, ById(AUTH, "no-task"), by())
 
 
 def test_it_cancels_runs_that_are_within(office):
     task = submit(office, ALICE, "web01,db1")
     runs = {run.hostname: run.id for run in office.house.store.runs(task, 10).wait().items}
     with pytest.raises(Forbidden, match="db1"):
-        office.desk.cancel_run(OTTO, ById(AUTH, runs["db1"]))
-    assert office.desk.cancel_run(OTTO, ById(AUTH, runs["web01"])).state == "CANCELLED"
+        office.desk.cancel_run(OTTO, ById(AUTH, runs["db1"]), by())
+    assert office.desk.cancel_run(OTTO, ById(AUTH, runs["web01"]), by()).state == "CANCELLED"
     assert counts(office, task)["WAITING"] == 1
     with pytest.raises(NotFound):
-        office.desk.cancel_run(OTTO, ById(AUTH, "no-run"))
+        office.desk.cancel_run(OTTO, ById(AUTH, "no-run"), by())
 
 
 def test_it_retries_what_is_within_even_where_the_task_was_not(office):
     task = submit(office, ALICE, "web01,db1")
     runs = {run.hostname: run.id for run in office.house.store.runs(task, 10).wait().items}
-    office.desk.cancel_run(ALICE, ById(AUTH, runs["web01"]))
-    again = office.desk.retry_task(OTTO, RetryTask(AUTH, task, ["CANCELLED"]))
+    office.desk.cancel_run(ALICE, ById(AUTH, runs["web01"]), by())
+    again = office.desk.retry_task(OTTO, RetryTask(AUTH, task, ["CANCELLED"]), by())
     assert [run.hostname for run in office.house.store.runs(again.id, 10).wait().items] == ["web01"]
 
-    office.desk.cancel_run(ALICE, ById(AUTH, runs["db1"]))
+    office.desk.cancel_run(ALICE, ById(AUTH, runs["db1"]), by())
     with pytest.raises(Forbidden, match="db1"):
-        office.desk.retry_task(OTTO, RetryTask(AUTH, task, ["CANCELLED"], key="once"))
+        office.desk.retry_task(OTTO, RetryTask(AUTH, task, ["CANCELLED"], key="once"), by())
     # The refused one has left nothing: its key is free.
-    assert office.desk.retry_task(ALICE, RetryTask(AUTH, task, ["CANCELLED"], key="once")).created
+    assert office.desk.retry_task(
+        ALICE, RetryTask(AUTH, task, ["CANCELLED"], key="once"), by()
+    ).created
 
 
 def test_it_is_not_held_up_by_hosts_that_are_no_longer_enrolled(office):
     task = submit(office, ALICE, "web01,db1")
-    office.house.store.bury_agent(office.db1, Standing.REVOKED, "stolen").wait()
-    assert office.desk.cancel_task(OTTO, ById(AUTH, task)).counts["CANCELLED"] == 1
+    office.house.store.bury_agent(office.db1, Standing.REVOKED, "stolen", by()).wait()
+    assert office.desk.cancel_task(OTTO, ById(AUTH, task), by()).counts["CANCELLED"] == 1
 
 
 def test_it_shows_everything_to_a_limited_operator(office):

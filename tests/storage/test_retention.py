@@ -23,7 +23,7 @@ from master.retention import (
 )
 from master.search import Wanted
 from master.storage import Storage
-from tests.storage.cast import Clock, House, make_poll, make_result, make_task
+from tests.storage.cast import Clock, House, by, make_poll, make_result, make_task
 from tests.support import until
 from wire.errors import Conflict, NotFound
 from wire.messages import Done
@@ -138,7 +138,8 @@ def test_it_unbinds_the_retries_of_what_it_forgets(house):
     house.clock.now += 8 * DAY_S
     ids = [
         house.store.retry_task(
-            Retry(id=new_id(), task=old.task, states=REPEATABLE, created_by="alice", body_hash="")
+            Retry(id=new_id(), task=old.task, states=REPEATABLE, created_by="alice", body_hash=""),
+            by(),
         )
         .wait()
         .task.id
@@ -260,9 +261,11 @@ def test_it_is_gone_for_everybody_before_its_last_row_is(house):
         store.targets_of(task.id, tuple(RunState)),
         store.run(runs[0].id),
         store.output(runs[0].id, 0, 10),
-        store.cancel_task(task.id, "alice"),
-        store.cancel_run(runs[0].id, "alice"),
-        store.retry_task(Retry(id=new_id(), task=task.id, states=REPEATABLE, created_by="alice")),
+        store.cancel_task(task.id, by()),
+        store.cancel_run(runs[0].id, by()),
+        store.retry_task(
+            Retry(id=new_id(), task=task.id, states=REPEATABLE, created_by="alice"), by()
+        ),
     ):
         with pytest.raises(NotFound):
             gone.wait()
@@ -286,26 +289,30 @@ def test_it_takes_what_an_agent_says_of_a_forgotten_run_for_a_stray(house, old):
 def test_it_still_refuses_a_key_within_a_day_though_its_task_is_gone(house):
     (agent,) = house.enrol("web01")
     new = make_task([agent], key="key", body_hash="body")
-    house.store.add_task(new).wait()
+    house.store.add_task(new, by()).wait()
     house.finish(house.run_one(agent))
     house.submit([agent])
     house.clock.now += GRACE_S + 1
     assert purge_all(house, Keep(store_bytes=1)) == 1
     again = make_task([agent], key="key", body_hash="body")
     with pytest.raises(Conflict, match=f"task {new.id}, which is no longer kept"):
-        house.store.add_task(again).wait()
+        house.store.add_task(again, by()).wait()
     house.clock.now += KEY_S
     purge_all(house)
-    assert house.store.add_task(again).wait().created
+    assert house.store.add_task(again, by()).wait().created
 
 
 def test_it_keeps_the_key_of_a_task_that_is_kept(house):
     (agent,) = house.enrol("web01")
     new = make_task([agent], key="key", body_hash="body")
-    house.store.add_task(new).wait()
+    house.store.add_task(new, by()).wait()
     house.clock.now += 1000 * DAY_S
     purge_all(house)
-    assert not house.store.add_task(make_task([agent], key="key", body_hash="body")).wait().created
+    assert (
+        not house.store.add_task(make_task([agent], key="key", body_hash="body"), by())
+        .wait()
+        .created
+    )
 
 
 # ---- small steps

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from master.records import Run
 from master.search import Wanted
 from master.storage import Storage
-from tests.storage.cast import INSTANCE, Clock, House, make_poll, make_result, make_task
+from tests.storage.cast import INSTANCE, Clock, House, by, make_poll, make_result, make_task
 from tests.support import until
 from wire.errors import Conflict, Malformed, NotFound
 from wire.messages import Done, DoneRecord, Held
@@ -28,8 +28,8 @@ def test_it_keeps_a_task_as_it_was_submitted(house):
 
 def test_it_gives_the_same_task_for_the_same_key_and_body(house):
     agents = house.enrol("web01")
-    first = house.store.add_task(make_task(agents, key="k", body_hash="b")).wait()
-    again = house.store.add_task(make_task(agents, key="k", body_hash="b")).wait()
+    first = house.store.add_task(make_task(agents, key="k", body_hash="b"), by()).wait()
+    again = house.store.add_task(make_task(agents, key="k", body_hash="b"), by()).wait()
     assert (first.created, again.created) == (True, False)
     assert again.task.id == first.task.id
     assert house.store.made_by_key("k", "alice", "b").wait() == first.task.id
@@ -47,8 +47,8 @@ def test_it_refuses_the_same_key_with_another_body_and_adds_nothing(house):
 def test_it_adds_a_task_once_when_the_submission_is_applied_again(house):
     agents = house.enrol("web01")
     new = make_task(agents)
-    assert house.store.add_task(new).wait().created
-    assert not house.store.add_task(new).wait().created
+    assert house.store.add_task(new, by()).wait().created
+    assert not house.store.add_task(new, by()).wait().created
 
 
 def test_it_leaves_nothing_of_a_task_with_a_target_that_does_not_exist(house):
@@ -221,11 +221,11 @@ def test_it_cancels_what_waits_and_asks_for_what_runs(house):
     web, db, app = house.enrol("web01", "db1", "app1")
     task = house.submit([web, db, app])
     running = house.run_one(web)
-    changed = house.store.cancel_task(task.id, "alice").wait()
+    changed = house.store.cancel_task(task.id, by()).wait()
     assert changed.wake == (web,)
     assert house.states(task.id) == ["RUNNING", "CANCELLED", "CANCELLED"]
     assert house.task(task.id).cancelled == 2
-    assert house.store.cancel_task(task.id, "alice").wait().tasks == ()
+    assert house.store.cancel_task(task.id, by()).wait().tasks == ()
     words = house.poll(web, hw=1, held=[Held(running.id, 1, Stage.LIVE)]).words
     assert [word.kind for word in words] == [WordKind.STOP]
     house.finish(running, state=RunState.CANCELLED, code=None)
@@ -236,12 +236,12 @@ def test_it_cancels_one_run(house):
     web, db = house.enrol("web01", "db1")
     task = house.submit([web, db])
     waiting = house.store.runs(task.id, 10).wait().items[1].id
-    house.store.cancel_run(waiting, "alice").wait()
+    house.store.cancel_run(waiting, by()).wait()
     assert house.states(task.id) == ["WAITING", "CANCELLED"]
     with pytest.raises(NotFound):
-        house.store.cancel_run("nothing", "alice").wait()
+        house.store.cancel_run("nothing", by()).wait()
     with pytest.raises(NotFound):
-        house.store.cancel_task("nothing", "alice").wait()
+        house.store.cancel_task("nothing", by()).wait()
 
 
 def test_it_stops_a_task_whose_limit_is_exceeded(house):
@@ -282,7 +282,7 @@ def test_it_holds_hand_outs_for_everybody_when_the_store_is_older_than_an_agent(
     assert house.poll(db).grants == []
     assert house.store.held().wait().reason == answer.hold
     house.store.settle_done(web, Done("", 7, 0, [], None)).wait()
-    house.store.release().wait()
+    house.store.release(by()).wait()
     assert house.store.held().wait() is None
     assert house.poll(db).grants[0].grant == 1
     assert house.poll(web, hw=7).grants[0].grant == 8
@@ -310,7 +310,7 @@ def test_it_starts_nothing_again_from_an_old_backup(house, tmp_path):
     assert house.poll(agent, hw=1).grants == []
     record = DoneRecord(run.id, 1, 1, RunState.SUCCEED, 0)
     house.store.settle_done(agent, Done("", 1, 0, [record])).wait()
-    house.store.release().wait()
+    house.store.release(by()).wait()
     assert house.poll(agent, hw=1).grants == []
     assert house.states(task.id) == ["SUCCEED"]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from master import search
 from master.search import Wanted
 from master.storage import Storage
+from tests.storage import cast
 from tests.storage.cast import Clock, House
 from wire.errors import Malformed
 from wire.states import RunState, TaskState
@@ -163,7 +164,7 @@ def test_walking_all_pages_gives_each_fitting_task_once_newest_first(
         for number, (by, name, on) in enumerate(made):
             id = house.submit([agents[one] for one in on], created_by=by, name=name).id
             if number % 2:
-                house.store.cancel_task(id, by).wait()
+                house.store.cancel_task(id, cast.by(by)).wait()
             is_in = TaskState.CANCELLED if number % 2 else TaskState.WAITING
             if (
                 person in (None, by)

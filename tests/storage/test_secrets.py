@@ -11,7 +11,7 @@ from master.keyring import Keyring
 from master.retention import BEGINNING, Keep
 from master.secrets import Values
 from master.storage import Storage
-from tests.storage.cast import House
+from tests.storage.cast import House, by
 from utils import StartError
 from wire.errors import SecretsUnreadable
 from wire.states import RunState
@@ -60,9 +60,9 @@ def reopen(house, clock):
     return again
 
 
-def retry(house, task, by="bob"):
-    wanted = Retry(id=new_id(), task=task.id, states=(RunState.FAILED,), created_by=by)
-    return house.store.retry_task(wanted).wait().task
+def retry(house, task, who="bob"):
+    wanted = Retry(id=new_id(), task=task.id, states=(RunState.FAILED,), created_by=who)
+    return house.store.retry_task(wanted, by(who)).wait().task
 
 
 def test_it_hands_out_the_values_and_writes_none_of_them(safe):
