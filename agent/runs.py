@@ -192,7 +192,10 @@ class Runs:
                 if key in new and task is not None and task.has_secrets:
                     self._executor.keep_secrets(*key, task)
         except OSError as error:
-            log.error(f"{len(entries)} runs were not taken: no room for secrets: {error.strerror}")
+            log.error(
+                f"{len(entries)} runs were not taken: their secrets could not be written "
+                f"({error.strerror}); the master sends them again"
+            )
             for key in new:
                 self._executor.drop_secrets(*key)
             return False

@@ -159,6 +159,20 @@ def test_it_takes_secrets_for_what_was_handed_out_and_not_started(tmp_path: Path
         assert b"token <***>" in fleet.api.output(task, fleet.api.run(task)["id"])
 
 
+def test_it_takes_no_run_whose_secrets_it_cannot_write_until_it_can(fleet: Fleet):
+    agent = fleet.agents["web01"]
+    runs = agent.state_dir / "runs"
+    aside = runs.rename(runs.with_name("runs.aside"))
+    runs.touch()
+    task = submit(fleet, "true")
+    until(lambda: "their secrets could not be written" in agent.log, what="the complaint")
+    assert fleet.api.task(task)["state"] == "RUNNING"
+    runs.unlink()
+    aside.rename(runs)
+    assert fleet.api.finished(task)["state"] == "SUCCEED"
+    assert SECRET not in agent.log
+
+
 def test_it_refuses_what_is_not_sound_without_quoting_it(fleet: Fleet):
     body = {"script": "true", "targets": "web01", "secrets": {"MSCHEDULE_A": SECRET}}
     answer = fleet.api.call("POST", "/api/v1/tasks", body)
