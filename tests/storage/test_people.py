@@ -7,7 +7,14 @@ from master.people import Change
 from master.storage import Storage
 from tests.storage.crowd import PASSWORD, Crowd
 from tests.support import until
-from wire.errors import Conflict, Forbidden, InvalidValue, NotFound, Unauthenticated
+from wire.errors import (
+    Conflict,
+    Forbidden,
+    InvalidValue,
+    NotFound,
+    TooManyAttempts,
+    Unauthenticated,
+)
 from wire.people import AddPerson, ChangePassword, ChangePerson, ListPeople
 from wire.requests import Auth, ById, JustAuth
 
@@ -192,9 +199,8 @@ def test_it_wants_the_old_password_and_slows_down_who_guesses(crowd):
         with pytest.raises(InvalidValue) as refused:
             crowd.accounts.change_password(bob, ChangePassword(Auth(), "wrong", "a new password"))
         assert refused.value.field == "old"
-    with pytest.raises(Exception, match="try again in") as slowed:
+    with pytest.raises(TooManyAttempts):
         crowd.accounts.change_password(bob, ChangePassword(Auth(), PASSWORD, "a new password"))
-    assert slowed.value.code == "too_many_attempts"
 
 
 def test_it_refuses_a_bad_new_password_before_looking_at_the_old_one(crowd):
@@ -252,7 +258,7 @@ def test_it_does_not_count_an_admin_who_may_not_log_in(crowd):
 def test_it_keeps_one_of_two_admins_who_remove_each_other_at_once(crowd):
     """Both changes in one transaction of one master."""
     ids = [crowd.add(name, "admin").id for name in ("alice", "carol")]
-    outcomes = []
+    outcomes: list[object] = []
     for id in ids:
         crowd.store.remove(id).then(outcomes.append)
     until(lambda: len(outcomes) == 2, sleep=gevent.sleep)
@@ -265,7 +271,7 @@ def test_it_keeps_one_of_two_admins_whom_two_processes_disable_at_once(crowd, ho
     ids = [crowd.add(name, "admin").id for name in ("alice", "carol")]
     beside = Storage(house.path, clock=clock)
     try:
-        outcomes = []
+        outcomes: list[object] = []
         for people, id in zip((crowd.store, beside.people), ids, strict=True):
             people.change(id, Change(disabled=True)).then(outcomes.append)
         until(lambda: len(outcomes) == 2, sleep=gevent.sleep)

@@ -14,14 +14,20 @@ ALICE = Person("alice", "operator")
 OTTO = Person("otto", "operator", "@env:staging")
 
 
+class Site(Office):
+    """Two hosts of staging and one of production."""
+
+    def __init__(self, house):
+        super().__init__(house)
+        self.web01, self.web02, self.db1 = self.enrol("web01", "web02", "db1")
+        label(self, self.web01, "staging")
+        label(self, self.web02, "staging")
+        label(self, self.db1, "prod")
+
+
 @pytest.fixture
 def office(house):
-    office = Office(house)
-    office.web01, office.web02, office.db1 = office.enrol("web01", "web02", "db1")
-    label(office, office.web01, "staging")
-    label(office, office.web02, "staging")
-    label(office, office.db1, "prod")
-    return office
+    return Site(house)
 
 
 def label(office, id, env):
