@@ -21,6 +21,7 @@ from master.desk import Desk
 from master.dispatch import Dispatcher
 from master.events import Ring
 from master.gate import Gate
+from master.group_desk import GroupDesk
 from master.keyring import Keyring
 from master.live import Live
 from master.login import Login
@@ -151,6 +152,7 @@ class Master:
         admission = Admission(
             self._storage, self._roster, self._dispatcher, self._live, self._join_string
         )
+        self._groups = GroupDesk(self._storage.groups_of_hosts, self._roster)
         self._manager = ConnectionManager(
             self._storage,
             self._roster,
@@ -159,6 +161,7 @@ class Master:
             board,
             admission,
             accounts,
+            self._groups,
             gate,
             self._clock,
         )
@@ -176,6 +179,7 @@ class Master:
             self._keyring.settle(self._storage, forget=forget)
             self._first_start()
             self._roster.load(self._storage.all_agents().wait(), self._storage.web_keys().wait())
+            self._groups.load()
             self._live.held = self._storage.held().wait()
             self._dispatcher.load()
             _spare_the_collector()

@@ -23,6 +23,7 @@ from master.desk import Desk
 from master.dispatch import POLL_S, Dispatcher
 from master.enrolment import refusal_of
 from master.gate import Gate
+from master.group_desk import GroupDesk
 from master.reception import Reception
 from master.refusals import Refusals
 from master.rights import ANYONE
@@ -30,6 +31,7 @@ from master.roster import AGENT, REFUSED, STRANGER, WEB, Cloned, Presence, Roste
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
 from wire.errors import Conflict, NotEnrolled, Refused
+from wire.host_groups import GetHostGroup, PutHostGroup
 from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
 from wire.messages import (
     PROTOCOL,
@@ -96,6 +98,7 @@ class ConnectionManager:
         board: Board,
         admission: Admission,
         accounts: Accounts,
+        groups: GroupDesk,
         gate: Gate,
         clock: Callable[[], float],
     ):
@@ -106,6 +109,7 @@ class ConnectionManager:
         self._board = board
         self._admission = admission
         self._accounts = accounts
+        self._groups = groups
         self._clock = clock
         self.refusals = Refusals(storage.note, clock)
         reception = Reception(gate, self.refusals)
@@ -162,6 +166,7 @@ class ConnectionManager:
             ),
             **self._for_hosts(),
             **self._for_accounts(),
+            **self._for_groups(),
         }
 
     def _for_hosts(self) -> dict[str, Method[Any]]:
@@ -179,6 +184,27 @@ class ConnectionManager:
             "get_join_tokens": self._asked(JustAuth, "admin", admission.get_join_tokens),
             "add_join_token": self._asked(AddJoinToken, "admin", admission.add_join_token),
             "remove_join_token": self._asked(ById, "admin", admission.remove_join_token),
+        }
+
+    def _for_groups(self) -> dict[str, Method[Any]]:
+        """Saved groups of hosts; those that limit people are for admins, see master/host_groups."""
+        groups = self._groups
+        return {
+            "get_host_groups": self._asked(JustAuth, "viewer", groups.get_host_groups),
+            "get_host_group": self._asked(GetHostGroup, "viewer", groups.get_host_group),
+            "add_host_group": self._changing(
+                PutHostGroup, "operator", "group.add", groups.add_host_group, of=_group
+            ),
+            "change_host_group": self._changing(
+                PutHostGroup, "operator", "group.change", groups.change_host_group, of=_group
+            ),
+            "remove_host_group": self._changing(
+                GetHostGroup,
+                "operator",
+                "group.remove",
+                groups.remove_host_group,
+                of=lambda asked: f"group:{asked.name}",
+            ),
         }
 
     def _for_accounts(self) -> dict[str, Method[Any]]:
@@ -342,6 +368,10 @@ class ConnectionManager:
         quarantine()
         act = audit.of_system("agent.quarantine")
         self._storage.bury_agent(id, Standing.QUARANTINED, reason, act).then(done)
+
+
+def _group(asked: PutHostGroup) -> str:
+    return f"group:{asked.group.name}"
 
 
 def _labelled(asked: SetLabels) -> str:

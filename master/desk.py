@@ -240,6 +240,7 @@ class Desk:
         )
 
     def _steered(self, id: str, verb: Verb[TaskChanged], person: Person) -> TaskView:
+        self._check_reach_of_task(person, id)
         self._dispatcher.apply(verb.wait())
         log.info(f"task {id} paused, resumed or changed by {person.name}")
         return self._task(id)

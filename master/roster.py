@@ -69,6 +69,7 @@ class Roster:
         self._agents: dict[str, Presence] = {}
         self._roles: dict[str, tuple[str, str]] = {}
         self._fleet: Fleet | None = None
+        self._groups: Mapping[str, str] = {}
         self.names_version = 0  # grows when a host came, or its name changed
 
     # ---- keys
@@ -246,13 +247,21 @@ class Roster:
                 seen[presence.id] = Seen(presence.heard_at, presence.claims, presence.ip)
         return seen
 
+    def set_groups(self, groups: Mapping[str, str]) -> None:
+        """The saved groups, {name: expression}, that expressions may name from now on."""
+        self._groups = groups
+        self._fleet = None
+
     def fleet(self) -> Fleet:
         """The hosts that can be chosen, for resolving expressions."""
         if self._fleet is None:
             self._fleet = Fleet(
-                Host(one.id, one.hostname, one.labels, one.claims)
-                for one in self._agents.values()
-                if one.standing is Standing.ENROLLED
+                (
+                    Host(one.id, one.hostname, one.labels, one.claims)
+                    for one in self._agents.values()
+                    if one.standing is Standing.ENROLLED
+                ),
+                self._groups,
             )
         return self._fleet
 

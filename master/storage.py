@@ -47,6 +47,7 @@ from master.changes import (
     Seen,
 )
 from master.database import Database, Urgency, Verb
+from master.group_store import GroupStore
 from master.people_store import PeopleStore
 from master.records import Agent, Run, Task
 from master.secrets import Vault
@@ -77,6 +78,7 @@ class Storage:
     ):
         self._database = Database(path, clock=clock, readers=readers)
         self.people = PeopleStore(self._database)
+        self.groups_of_hosts = GroupStore(self._database)
         self._specs = Specs(vault=vault)
         self._vault = vault
 

@@ -2,8 +2,9 @@
 
 The language is ClusterShell's node sets: `web[01-20],db1`, `web*`, `@env:prod&@role:db!db7`,
 operators `,` (or) `&` (and) `!` (without) `^` (one of both), read from left to right.
-`@label:value` are the hosts that carry a label, `@*` is every host. The library
-expands ranges; names are looked up here and only here, never in files of this machine.
+`@label:value` are the hosts that carry a label, `@NAME` those of a saved group, `@*` is every
+host. The library expands ranges; names are looked up here and only here, never in files of this
+machine.
 
 A name or range must exist: a typing error is refused, not skipped. Wildcards and
 groups match what is there.
@@ -44,9 +45,14 @@ class Host(Struct, frozen=True):
 
 
 class Fleet:
-    """The hosts of one moment, looked up by id, by name and by label."""
+    """The hosts of one moment, looked up by id, by name, by label and by saved group.
 
-    def __init__(self, hosts: Iterable[Host]):
+    `groups`: {name: expression}.
+    """
+
+    def __init__(self, hosts: Iterable[Host], groups: Mapping[str, str] | None = None):
+        self._saved = groups or {}
+        self._meant: dict[str, set[str]] = {}
         self.by_id = {host.id: host for host in hosts}
         self.by_name: dict[str, list[str]] = {}
         self.by_label: dict[str, dict[str, set[str]]] = {}
@@ -66,12 +72,7 @@ class Fleet:
         Raises InvalidValue (field `targets`) when it can't be read, is too large,
         names a host that is not there, or one that two agents bear.
         """
-        if len(expression.encode()) > MAX_EXPRESSION_BYTES:
-            raise _wrong(f"the expression is longer than {MAX_EXPRESSION_BYTES} bytes")
-        chosen: set[str] = set()
-        for operator, operand in _operands(expression):
-            chosen = _OPERATIONS[operator](chosen, self._operand(operand))
-        return sorted(chosen, key=self._rank.__getitem__)
+        return sorted(self._chosen(expression, ()), key=self._rank.__getitem__)
 
     def known_ids(self, ids: Iterable[str]) -> list[str]:
         """The ids without repeats, in their order; InvalidValue names those that are not there."""
@@ -81,31 +82,53 @@ class Fleet:
             raise _wrong(f"no host has the id {some(missing)}; ids are those of /api/v1/agents")
         return wanted
 
-    def _operand(self, operand: str) -> set[str]:
+    def _chosen(self, expression: str, within: tuple[str, ...]) -> set[str]:
+        """`within`: the saved groups whose meaning this is part of."""
+        _check_length(expression)
+        chosen: set[str] = set()
+        for operator, operand in _operands(expression):
+            chosen = _OPERATIONS[operator](chosen, self._operand(operand, within))
+        return chosen
+
+    def _operand(self, operand: str, within: tuple[str, ...]) -> set[str]:
         if operand.startswith("@"):
-            return self._groups(operand)
+            return self._groups(operand, within)
         if "*" in operand or "?" in operand:
             return self._wildcard(operand)
         return self._names(operand)
 
-    def _groups(self, operand: str) -> set[str]:
+    def _groups(self, operand: str, within: tuple[str, ...]) -> set[str]:
         if operand == "@*":
             return {id for id, host in self.by_id.items() if host.claims is None}
         found: set[str] = set()
         for group in _expand(operand[1:]):
-            found |= self._group(group)
+            found |= self._group(group, within)
         return found
 
-    def _group(self, group: str) -> set[str]:
+    def _group(self, group: str, within: tuple[str, ...]) -> set[str]:
         label, colon, value = group.partition(":")
         if not colon:
-            raise _wrong(
-                f"there is no saved group @{group}; hosts with a label are @label:value, all are @*"
-            )
+            return self._saved_group(group, within)
         values = self.by_label.get(label, {})
         if value == "*":
             return set().union(*values.values())
         return values.get(value, set())
+
+    def _saved_group(self, name: str, within: tuple[str, ...]) -> set[str]:
+        """Circles are refused when a group is saved: here one only must not go round for ever."""
+        if name in self._meant:
+            return self._meant[name]
+        if name not in self._saved or name in within:
+            raise _wrong(
+                f"there is no saved group @{name}; hosts with a label are @label:value, all are @*"
+            )
+        try:
+            meant = self._chosen(self._saved[name], (*within, name))
+        except InvalidValue as error:
+            said = str(error).removeprefix("targets: ")
+            raise _wrong(f"in @{name}, {said}") from None
+        self._meant[name] = meant
+        return meant
 
     def _wildcard(self, operand: str) -> set[str]:
         names: set[str] = set()
@@ -201,6 +224,33 @@ def _folded(front: str, digits: list[str], back: str) -> str:
     numbers = RangeSet()
     numbers.update(digits)
     return f"{front}[{numbers}]{back}"
+
+
+def check_expression(expression: str, field: str) -> None:
+    """InvalidValue for `field`, if it can't be read; what it names is not looked at."""
+    try:
+        _check_length(expression)
+        for _, operand in _operands(expression):
+            if operand != "@*":
+                _expand(operand.removeprefix("@"))
+    except InvalidValue as error:
+        said = str(error).removeprefix("targets: ")
+        raise InvalidValue(f"{field}: {said}", field=field) from None
+
+
+def groups_in(expression: str) -> set[str]:
+    """The saved groups that an expression names; none for one that can't be read."""
+    try:
+        operands = [operand for _, operand in _operands(expression) if operand.startswith("@")]
+        named = {name for operand in operands for name in _expand(operand[1:])}
+    except InvalidValue:
+        return set()
+    return {name for name in named if ":" not in name and name != "*"}
+
+
+def _check_length(expression: str) -> None:
+    if len(expression.encode()) > MAX_EXPRESSION_BYTES:
+        raise _wrong(f"the expression is longer than {MAX_EXPRESSION_BYTES} bytes")
 
 
 def _operands(expression: str) -> list[tuple[str, str]]:

@@ -42,7 +42,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 REF = "#/components/schemas/{name}"
 
 _IN_PATH = re.compile(r"\{(\w+)\}")
-_PLACES = {"task": "Id of a task.", "run": "Id of a run.", "agent": "Id of an agent."}
+_PLACES = {
+    "task": "Id of a task.",
+    "run": "Id of a run.",
+    "agent": "Id of an agent.",
+    "group": "Name of a saved group, without the @.",
+}
 _REFUSAL_HEADERS = {401: "WWW-Authenticate", 416: "Content-Range", 503: "Retry-After"}
 
 Json = dict[str, Any]

@@ -52,13 +52,14 @@ class Preview:
 
 
 async def show_form(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """Empty or with `on` a host; or with `from` what a task was, and on the hosts whose runs
-    ended in one of `states`."""
-    given = filters(request, "from", "states", "on")
+    """Empty or with `on` a host, or `targets` an expression; or with `from` what a task was, and
+    on the hosts whose runs ended in one of `states`."""
+    given = filters(request, "from", "states", "on", "targets")
     if "from" not in given:
         draft = fresh_draft()
         draft.ticked = [given["on"]] if "on" in given else []
-        return await _form_page(request, caller, draft, 200, with_preview="on" in given)
+        draft.texts["targets"] = given.get("targets", "")
+        return await _form_page(request, caller, draft, 200, with_preview=bool(given))
     states = [state for state in given.get("states", "").split(",") if state]
     if any(state not in STATES for state in states):
         raise InvalidValue(f"states takes some of {', '.join(STATES)}", field="states")

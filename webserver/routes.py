@@ -5,6 +5,7 @@ from typing import Any
 from webserver import (
     api_agents,
     api_events,
+    api_groups,
     api_master,
     api_output,
     api_results,
@@ -14,6 +15,7 @@ from webserver import (
     openapi,
     page_api,
     page_frame,
+    page_groups,
     page_host,
     page_hosts,
     page_login,
@@ -53,6 +55,7 @@ from webserver.parameters import (
 )
 from webserver.refusals import RangeNotSatisfiable
 from wire.errors import Conflict, StoreFull
+from wire.host_groups import HostGroup, HostGroups, HostGroupView
 from wire.requests import Submission, TaskChanges
 from wire.views import (
     AgentView,
@@ -70,6 +73,7 @@ __all__ = ["ROUTES", "Face", "May", "Route"]
 
 _AGENT = "/api/v1/agents/{agent}"
 _TASK = "/api/v1/tasks/{task}"
+_GROUP = "/api/v1/groups/{group}"
 _RUN = _TASK + "/runs/{run}"
 
 _LOCATION = {"Location": "Path of the new task."}
@@ -115,6 +119,28 @@ API = (
     api(
         "GET", "/task/targets", api_agents.all_targets, VIEWER, NoQuery,
         "All hosts", Answer(list[AgentView]),
+    ),
+    api(
+        "GET", "/api/v1/groups", api_groups.list_groups, VIEWER, NoQuery,
+        "List saved groups", Answer(HostGroups),
+    ),
+    api(
+        "POST", "/api/v1/groups", api_groups.add_group, OPERATOR, NoQuery,
+        "Save a group", Answer(HostGroupView, 201, headers={"Location": "Path of the group."}),
+        body=HostGroup, refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "GET", _GROUP, api_groups.get_group, VIEWER, NoQuery,
+        "One saved group", Answer(HostGroupView),
+    ),
+    api(
+        "PUT", _GROUP, api_groups.change_group, OPERATOR, NoQuery,
+        "Change what a group means", Answer(HostGroupView),
+        body=api_groups.HostGroupChange, refuses=(StoreFull,),
+    ),
+    api(
+        "DELETE", _GROUP, api_groups.remove_group, OPERATOR, NoQuery,
+        "Remove a group", Answer(HostGroupView), refuses=(Conflict, StoreFull),
     ),
     api(
         "GET", "/api/v1/targets", api_agents.preview_targets, VIEWER, TargetsQuery,
@@ -237,6 +263,11 @@ PAGES = (
     Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR),
     Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR),
     Route("POST", "/tasks/new/preview", page_new_task.preview_form, May.OPERATOR),
+    Route("GET", "/groups", page_groups.show_groups, May.VIEWER),
+    Route("POST", "/groups", page_groups.add_group, May.OPERATOR),
+    Route("GET", "/groups/{group}", page_groups.show_group, May.VIEWER),
+    Route("POST", "/groups/{group}", page_groups.change_group, May.OPERATOR),
+    Route("POST", "/groups/{group}/remove", page_groups.remove_group, May.OPERATOR),
     Route("GET", "/tasks/{task}", page_task.show_task, May.VIEWER),
     Route("POST", "/tasks/{task}/cancel", page_task.cancel_task, May.OPERATOR),
     Route("POST", "/tasks/{task}/pause", page_steering.pause_task, May.OPERATOR),

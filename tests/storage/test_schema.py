@@ -15,6 +15,8 @@ from master.storage import Storage
 WALKS = {
     "all_agents": "the start of the master takes all",
     "any_person": "the first row that there is",
+    "host_groups": "what a group means may take any; there are a thousand at most",
+    "people_with_limits": "a page about one group; there are as many as people",
     "join_tokens": "a page for admins; there are a thousand at most",
     "count_join_tokens": "a thousand at most",
     "count_pending_agents": "a partial index of the hosts that wait, a thousand at most",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from master.targets import Fleet, Host, Previews, digest_of, fold
+from master.targets import Fleet, Host, Previews, digest_of, fold, groups_in
 from wire.errors import InvalidValue
 
 ENV = ("dev", "prod")
@@ -118,3 +118,48 @@ def test_a_changed_fleet_is_named_host_by_host() -> None:
     assert "new: web03" in said
     assert "gone: w01" in said
     assert digest_of(["w02", "w01"]) == digest
+
+
+# ---- saved groups
+
+
+def fleet_with(**groups: str) -> Fleet:
+    return Fleet([Host(f"w{n}", f"web{n:02}", {"env": "prod"}) for n in range(1, 6)], groups)
+
+
+def test_a_saved_group_stands_for_its_expression():
+    fleet = fleet_with(shop="web[01-03]", few="@shop!web02,@env:none")
+    assert fleet.resolve("@few,web05") == ["w1", "w3", "w5"]
+    assert fleet.resolve("@shop!@few") == ["w2"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "expression", "said"),
+    [
+        ({}, "@shop", "there is no saved group @shop"),
+        ({"shop": "web99"}, "@shop", "in @shop, there is no host named web99"),
+        ({"a": "@b", "b": "web99"}, "@a", "in @a, in @b, there is no host named web99"),
+        ({"a": "@b", "b": "@a"}, "@a", "there is no saved group @a"),
+    ],
+)
+def test_it_says_in_which_group_a_name_is_missing(groups, expression, said):
+    with pytest.raises(InvalidValue, match=said):
+        fleet_with(**groups).resolve(expression)
+
+
+def test_groups_that_double_at_each_level_are_resolved_once_each():
+    groups = {f"g{n}": f"@g{n + 1}^@g{n + 1},@g{n + 1}" for n in range(60)} | {"g60": "web01"}
+    assert fleet_with(**groups).resolve("@g0") == ["w1"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "names"),
+    [
+        ("web*,@shop!@env:prod", {"shop"}),
+        ("@rack[1-2]&@*", {"rack1", "rack2"}),
+        ("@*", set()),
+        ("web[", set()),
+    ],
+)
+def test_it_finds_the_groups_that_an_expression_names(expression, names):
+    assert groups_in(expression) == names

@@ -108,14 +108,16 @@ async def test_it_is_there_to_read_as_a_page(stranger):
 
 @ROW
 async def test_it_refuses_parameters_that_are_not_in_the_document(client, route):
-    path = route.path.format(task=TASK, run="r1", agent="a1")
+    path = route.path.format(task=TASK, run="r1", agent="a1", group="g1")
     response = await client.request(route.method, path, params={"colour": "red"})
     assert response.status == 400
     assert (await response.json())["error"]["field"] == "colour"
 
 
 def test_the_table_of_the_documentation_has_each_route():
-    rows = re.findall(r"^\| (GET|POST|PATCH) \| (.*?) \|", API_DOC.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| (GET|POST|PUT|PATCH|DELETE) \| (.*?) \|", API_DOC.read_text(), re.MULTILINE
+    )
     told = {
         (method, path.partition("?")[0])
         for method, cell in rows
