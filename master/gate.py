@@ -11,8 +11,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from master.people_store import PeopleStore
-from master.rights import ANYONE, covers
-from master.rights import Person as Person
+from master.rights import ANYONE, Person, covers
 from wire.errors import Forbidden, Unauthenticated
 from wire.people import SESSION_PREFIX
 from wire.requests import Auth

@@ -6,6 +6,7 @@ hub first. Whoever comes when many wait already is told to come again.
 """
 
 import base64
+import contextlib
 import os
 import secrets
 import threading
@@ -72,7 +73,8 @@ class Passwords:
 
 def _nicely(work: Callable[[], T]) -> T:
     """On Linux niceness belongs to a thread; this one does nothing else."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     return work()
 
 
