@@ -17,10 +17,18 @@ else:
 
 def failpoint(name: str) -> None:
     """Do what is armed for this place: cgroup, mark-made, before-exec, exited, exit-written."""
-    for item in os.environ.get("MSCHEDULE_FAILPOINTS", "").split(","):
-        place, _, action = item.partition("=")
+    for place, action in _armed():
         if place == name:
             _act(name, action)
+
+
+def is_armed(name: str) -> bool:
+    return any(place == name for place, _ in _armed())
+
+
+def _armed() -> "list[tuple[str, str]]":
+    items = os.environ.get("MSCHEDULE_FAILPOINTS", "").split(",")
+    return [(place, action) for place, _, action in (item.partition("=") for item in items)]
 
 
 def _act(name: str, action: str) -> None:

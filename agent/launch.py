@@ -1,7 +1,8 @@
 """How does a script become a process? User, folder, environment, signals, shebang, exec.
 
 All of it happens in the child, between fork and exec: a name service or network file system
-that hangs then hangs a process that the supervisor can kill.
+that hangs then hangs a process that the supervisor can kill. Where nothing can hang, there is a
+cheaper way: agent/spawn.py.
 
 Loaded by the runner, whose memory counts on every host: a few built-in modules only.
 """
@@ -64,11 +65,11 @@ def _become_script(directory: str, spec: rundir.Spec, secrets: secret.Secrets, o
     os.umask(0o022)
     _reset_signals()
     argv = [*command, _reachable(f"{directory}/{rundir.SCRIPT}", script), *spec.args]
-    environment = _environment(spec, account)
-    environment |= dict(secrets.variables)
+    variables = environment(spec, account)
+    variables |= dict(secrets.variables)
     for name, file in files.items():
-        environment[name] = _reachable(secret.path_of(directory, name), file)
-    _exec(argv, environment, has_shebang=command != [SHELL])
+        variables[name] = _reachable(secret.path_of(directory, name), file)
+    _exec(argv, variables, has_shebang=command != [SHELL])
 
 
 def _connect(output: int) -> None:
@@ -171,7 +172,7 @@ def interpreter(start: bytes) -> list[bytes]:
     return [word for word in (program, argument) if word] or [SHELL]
 
 
-def _environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, bytes]:
+def environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, bytes]:
     name = os.fsencode(account.pw_name)
     return {
         b"PATH": PATH,
@@ -187,14 +188,14 @@ def _environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, b
     }
 
 
-def _exec(argv: list[bytes], environment: dict[bytes, bytes], has_shebang: bool) -> None:
+def _exec(argv: list[bytes], variables: dict[bytes, bytes], has_shebang: bool) -> None:
     try:
-        os.execve(argv[0], argv, environment)
+        os.execve(argv[0], argv, variables)
     except OSError as error:
-        raise CannotStart(_why_not(error, os.fsdecode(argv[0]), has_shebang)) from None
+        raise CannotStart(why_not(error, os.fsdecode(argv[0]), has_shebang)) from None
 
 
-def _why_not(error: OSError, interpreter: str, has_shebang: bool) -> str:
+def why_not(error: OSError, interpreter: str, has_shebang: bool) -> str:
     if error.errno == errno.E2BIG:
         return "args, env: together they are longer than this host's kernel takes; shorten them"
     where = "named in the first line " if has_shebang else ""

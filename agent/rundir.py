@@ -150,6 +150,11 @@ def _read_fact(directory: str, name: str) -> list[str]:
 
 
 def _replace_fact(directory: str, name: str, text: str) -> None:
+    try:
+        os.symlink(text, f"{directory}/{name}")
+        return
+    except FileExistsError:
+        pass
     scratch = f"{directory}/{name}.new"
     try:
         os.unlink(scratch)

@@ -15,7 +15,7 @@ import sys
 import termios
 import time
 
-from agent import capture, launch, rundir, secret, tree
+from agent import capture, launch, rundir, secret, spawn, tree
 from agent.failpoint import failpoint
 from agent.mask import Mask
 
@@ -91,6 +91,7 @@ class Supervisor:
         self._secrets = secrets
         self._lock = lock
         mask = Mask(secrets.values) if secrets else None
+        self._home = cgroup_home
         self._capture = capture.Capture(directory, spec.head_bytes, spec.tail_bytes, mask)
         self._cgroup = tree.make_cgroup(cgroup_home, os.path.basename(directory))
         self._wake = wake
@@ -129,19 +130,46 @@ class Supervisor:
         self._started_at = time.time()
         if self._spec.timeout_s > 0:
             self._timeout_at = time.monotonic() + self._spec.timeout_s
-        try:
-            self._main = os.fork()
-        except OSError as error:
-            self._broken = f"the host has no room for another process: {error.strerror}".encode()
-            self._status, self._gone = 0, True
-        else:
-            if self._main == 0:
-                self._be_script(output, errors)
+        if not self._spawned(output):
+            self._fork(output, errors)
         os.close(output)
         os.close(errors)
         for descriptor in (self._output, self._errors):
             os.set_blocking(descriptor, False)
             self._poll.register(descriptor, select.POLLIN)
+
+    def _spawned(self, output: int) -> bool:
+        """The cheap way; False where it is not for this run, and a child has to see to it."""
+        cgroup, home = self._cgroup, self._home
+        if cgroup is None or home is None or not spawn.may_spawn(self._spec, self._secrets):
+            return False
+        try:
+            command = spawn.command_of(self._directory)
+            if command is None:
+                return False
+            self._main = spawn.spawn(self._directory, self._spec, command, output, cgroup)
+        except launch.CannotStart as error:
+            self._fail(str(error))
+        except OSError:
+            return False  # no cgroup for us, or no script to be read: nothing was started
+        finally:
+            if not spawn.is_back(home):  # a kill of the cgroup would hit us, too
+                self._cgroup = None
+        return True
+
+    def _fork(self, output: int, errors: int) -> None:
+        try:
+            self._main = os.fork()
+        except OSError as error:
+            self._fail(f"the host has no room for another process: {error.strerror}")
+        else:
+            if self._main == 0:
+                self._be_script(output, errors)
+
+    def _fail(self, reason: str) -> None:
+        """There is no script, and nothing to wait for."""
+        self._broken = reason.encode("utf-8", "replace")[: rundir.MAX_REASON_CHARS]
+        self._status, self._gone = 0, True
 
     def _be_script(self, output: int, errors: int) -> None:
         """In the child: first what finds the tree again should its supervisor die, then exec."""

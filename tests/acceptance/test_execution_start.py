@@ -77,11 +77,12 @@ def test_it_splits_the_first_line_as_the_kernel_does(host: Host, tmp_path: Path,
     ]
 
 
-def test_it_says_which_interpreter_is_missing(host: Host):
-    record = host.run("#!/no/such/shell -e\necho hello")
+@pytest.mark.parametrize("interpreter", ["/no/such/shell", "/usr/bin/no-such-shell"])
+def test_it_says_which_interpreter_is_missing(host: Host, interpreter: str):
+    record = host.run(f"#!{interpreter} -e\necho hello")
 
     assert (record["cause"], record["code"]) == ("broken", None)
-    assert "script: the interpreter '/no/such/shell' named in the first line" in record["reason"]
+    assert f"script: the interpreter {interpreter!r} named in the first line" in record["reason"]
     assert "No such file or directory" in record["reason"]
 
 
@@ -147,12 +148,15 @@ def test_it_passes_arguments_as_they_are(host: Host):
 def test_it_runs_in_a_session_and_group_of_its_own_with_default_signals_and_umask(host: Host):
     record = host.run(
         "umask; ps -o pid=,pgid=,sid= -p $$ | tr -s ' ' '\\n' | sort -u | grep -c .;"
-        "grep -E 'Sig(Ign|Blk)' /proc/$$/status | grep -vc 0000000000000000; ls /proc/self/fd"
+        "sed -nE 's/Sig(Ign|Blk):\\s*//p' /proc/$$/status; ls /proc/self/fd"
     )
 
-    umask, ids, *rest = record["output"].decode().split()
+    umask, ids, blocked, ignored, *descriptors = record["output"].decode().split()
     assert (umask, ids) == ("0022", "1")
-    assert rest == ["0", "0", "1", "2", "3"]  # no odd mask; ls itself has opened 3
+    assert int(blocked, 16) == 0
+    # 32 and 33 are glibc's own, which its posix_spawn ignores until somebody needs them.
+    assert int(ignored, 16) & ~(0b11 << 31) == 0
+    assert descriptors == ["0", "1", "2", "3"]  # ls itself has opened 3
 
 
 def test_it_starts_in_the_home_of_the_user_unless_told_otherwise(host: Host, tmp_path: Path):

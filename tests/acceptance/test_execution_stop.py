@@ -191,6 +191,23 @@ def test_the_cgroup_of_a_run_is_gone_with_it(host: Host):
     assert len(left) <= 1  # of what was left running
 
 
+def test_a_script_is_born_in_its_cgroup_and_its_supervisor_lives_outside(host: Host):
+    key = host.start("sleep 1000")
+    main, supervisor = host.main(key), host.supervisor(key)
+    of_run = f"/mschedule-{key[0]}.{key[1]}"
+    where = until(lambda: not _cgroup_of(supervisor).endswith(of_run) and _cgroup_of(main))
+
+    if (host.directory(key) / "cgroup").is_symlink():
+        assert where.endswith(of_run)
+    host.stop(key, grace_s=0.0)
+    assert host.finish(key)["survivors"] == []
+
+
+def _cgroup_of(pid: int) -> str:
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return "".join(line for line in lines if line.startswith("0::"))
+
+
 def _cgroups() -> set[str]:
     homes = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
     return {str(path) for home in homes for path in home.glob("mschedule-run*")}
