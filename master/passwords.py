@@ -22,7 +22,7 @@ from wire.errors import Busy
 
 AT_ONCE = 2
 MOST_WAITING = 32
-NICENESS = 5  # of the threads, the hub's is 0; much nicer, a busy machine would never get to them
+NICENESS = 10  # of the threads, the hub's is 0: a tenth of its share where both want a core
 
 # The second profile of RFC 9106, but on one core where that has four: two log-ins shall not take
 # more than two.
