@@ -15,6 +15,7 @@ from master import setup_file
 from master.accounts import Accounts
 from master.admission import Admission
 from master.board import Board
+from master.chain import Link
 from master.clock import Attention, SteadyClock
 from master.cm import ConnectionManager
 from master.desk import Desk
@@ -33,6 +34,7 @@ from master.sessions import Span
 from master.settings import Settings, size_bytes
 from master.storage import Storage
 from master.throttle import Throttle
+from master.verify import verify
 from master.waiters import Waiters
 from utils import StartError, getLogger, state_dir, write_private
 from wire.keys import Join, load_or_make_keys
@@ -56,6 +58,8 @@ DAY_S = 86400.0
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Prints a join string instead, if asked to."""
+    if settings.verify_audit is not None:
+        return verify(settings.verify_audit, settings.verify_audit_against)
     if settings.print_join is not None:
         print(print_join(settings, settings.print_join))
         return 0
@@ -126,6 +130,8 @@ class Master:
         self._roster = Roster(settings.heartbeat)
         self._live = Live(self._roster, self._clock)
         self._purger = Purger(self._storage, _keep(settings))
+        self._told_end: Link | None = None  # of the audit log
+        self._told_end_at = 0.0
         self._waiters = Waiters()
         ring = Ring(self._live.event)
         self._dispatcher = Dispatcher(
@@ -286,12 +292,24 @@ class Master:
         while True:
             gevent.sleep(FORGET_S)
             self._guarded(self._manager.refusals.turn)
+            self._guarded(self._tell_end_of_audit)
             self._guarded(self._purger.round)
 
     def _save_used(self) -> None:
         while True:
             gevent.sleep(USED_S)
             self._guarded(self._gate.save_used)
+
+    def _tell_end_of_audit(self) -> None:
+        """Into the log, which may be kept elsewhere: so it shows when an end was cut off."""
+        now = self._clock()
+        if now < self._told_end_at + HOUR_S:
+            return
+        last = self._storage.last_act().wait()
+        self._told_end_at = now
+        if last != self._told_end:
+            self._told_end = last
+            log.info(f"the audit log ends with {last}")
 
     def _guarded(self, work) -> None:  # type: ignore[no-untyped-def]
         """A store that fails for a while must not end a loop."""

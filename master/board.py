@@ -8,6 +8,7 @@ from collections import Counter
 from msgspec.structs import replace
 
 from master import hosts
+from master.audit_log import LATEST_MS, Filters
 from master.beside import beside
 from master.events import Ring
 from master.live import Live
@@ -16,6 +17,7 @@ from master.roster import Presence, Roster, state_of
 from master.search import Wanted
 from master.storage import Storage
 from utils import VERSION, iso
+from wire.audit import AuditPage, GetAudit
 from wire.errors import InvalidValue
 from wire.requests import (
     ById,
@@ -129,6 +131,18 @@ class Board:
         grid = self._storage.grid(asked.task, asked.offset, limit).wait()
         return replace(grid, since=since)
 
+    def get_audit(self, person: Person, asked: GetAudit) -> AuditPage:
+        wanted = Filters(
+            who=asked.who or None,
+            action=asked.action or None,
+            object=asked.object or None,
+            result=asked.result or None,
+            since_ms=_ms(asked.since, "since", -LATEST_MS),
+            until_ms=_ms(asked.until, "until", LATEST_MS),
+        )
+        limit = check_limit(asked.limit)
+        return self._storage.audit_records(limit, asked.cursor, wanted).wait()
+
     def get_output(self, person: Person, asked: GetOutput) -> OutputView:
         limit = max(0, min(asked.limit, MAX_OUTPUT_BYTES))
         view = self._storage.output(asked.run, max(0, asked.offset), limit).wait()
@@ -146,6 +160,14 @@ def _counted(
         Counter(agent.standing for agent in agents),
         sum(agent.claims is not None for agent in enrolled),
     )
+
+
+def _ms(at: float | None, field: str, otherwise: int) -> int:
+    if at is None:
+        return otherwise
+    if not -1e11 < at < 1e11:
+        raise InvalidValue(f"{field} is {at}, which is no time", field=field)
+    return round(at * 1000)
 
 
 def check_limit(limit: int) -> int:

@@ -7,6 +7,7 @@ elsewhere. Nothing here knows a store.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -39,6 +40,9 @@ class Link(NamedTuple):
     seq: int
     hash: str
 
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash}"
+
 
 class Broken(NamedTuple):
     """The first record that does not fit, and why, in words."""
@@ -49,7 +53,14 @@ class Broken(NamedTuple):
 
 START = Link(0, GENESIS)
 
+_LINK = re.compile(r"([1-9][0-9]{0,17}):([0-9a-f]{64})", re.ASCII)
 _encode = msgspec.json.Encoder().encode
+
+
+def link_of(text: str) -> Link | None:
+    """SEQ:HASH as it was printed; None: it is not that."""
+    match = _LINK.fullmatch(text)
+    return Link(int(match[1]), match[2]) if match else None
 
 
 def following(last: Link, entry: Entry) -> Link:

@@ -30,6 +30,7 @@ from master.rights import ANYONE
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Cloned, Presence, Roster
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
+from wire.audit import GetAudit
 from wire.errors import Conflict, NotEnrolled, Refused
 from wire.host_groups import GetHostGroup, PutHostGroup
 from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
@@ -151,6 +152,7 @@ class ConnectionManager:
             "get_run": self._asked(ById, "viewer", desk.get_run),
             "get_output": self._asked(GetOutput, "viewer", board.get_output),
             "changes": self._asked(Changes, "viewer", desk.changes),
+            "get_audit": self._asked(GetAudit, "admin", board.get_audit),
             "add_task": self._changing(AddTask, "operator", "task.submit", desk.add_task),
             "retry_task": self._changing(RetryTask, "operator", "task.retry", desk.retry_task),
             "cancel_task": self._changing(ById, "operator", "task.cancel", desk.cancel_task),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from master.chain import link_of
 from utils import LOG_LEVELS, setting
 
 
@@ -11,6 +12,12 @@ def _not_an_address(value: str | None) -> str | None:
     if host and port.isdecimal() and 0 < int(port) < 65536:
         return None
     return "must be host:port, such as master.example.org:9000"
+
+
+def _not_a_link(value: str | None) -> str | None:
+    if link_of(value or "") is not None:
+        return None
+    return "must be the number and the hash of a record, as --verify-audit prints them"
 
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -74,6 +81,20 @@ class Settings:
     )
     session_days: float = setting(
         7.0, "days after which a session ends, however much it is used", minimum=0.01, maximum=365
+    )
+    verify_audit: Path | None = setting(
+        None,
+        "check the audit log in a store's file, or in a state directory, and leave: 0 if it is"
+        " as it was written; works while the master runs, and on a backup",
+        metavar="path",
+        only="argv",
+    )
+    verify_audit_against: str | None = setting(
+        None,
+        "with --verify-audit: SEQ:HASH that an earlier check printed, and that must be found again",
+        metavar="seq:hash",
+        only="argv",
+        check=_not_a_link,
     )
     heartbeat: float = setting(
         5.0, "seconds between two heartbeats of an agent", minimum=1, maximum=60

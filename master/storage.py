@@ -18,6 +18,7 @@ from pathlib import Path
 from master import (
     again,
     audit,
+    audit_log,
     enrolment,
     groups,
     intake,
@@ -31,6 +32,7 @@ from master import (
     views,
 )
 from master.audit import Act, Note
+from master.chain import Link
 from master.changes import (
     Added,
     Appended,
@@ -53,6 +55,7 @@ from master.records import Agent, Run, Task
 from master.secrets import Vault
 from master.specs import Specs
 from master.transaction import Needs
+from wire.audit import AuditPage
 from wire.messages import Done, Output, Poll, Register, Result
 from wire.requests import TaskChanges
 from wire.states import RunState, Standing
@@ -370,6 +373,16 @@ class Storage:
     def note(self, *notes: Note) -> Verb[None]:
         """Acts that changed nothing else: those that were refused."""
         return self._database.writing(lambda tx: audit.write(tx, *notes), urgency=Urgency.CHORE)
+
+    def audit_records(
+        self, limit: int, cursor: str | None, wanted: audit_log.Filters
+    ) -> Verb[AuditPage]:
+        """Newest first; a page that is not full may have a next all the same."""
+        return self._database.reading(lambda reader: audit_log.page(reader, limit, cursor, wanted))
+
+    def last_act(self) -> Verb[Link]:
+        """The end of the audit log."""
+        return self._database.reading(audit_log.last)
 
     # ---- join tokens and keys
 

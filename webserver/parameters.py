@@ -2,6 +2,7 @@
 
 import functools
 import math
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
@@ -126,6 +127,41 @@ class EventsQuery(Struct, frozen=True):
         ]
         | None
     ) = None
+
+
+class AuditQuery(PageQuery, frozen=True, kw_only=True):
+    who: Annotated[Text, Meta(description="Only acts of this person, token or agent.")] | None = (
+        None
+    )
+    action: (
+        Annotated[Text, Meta(description="`task.cancel`, or `task` for all that begin so.")] | None
+    ) = None
+    object: Annotated[Text, Meta(description="Only acts on this, such as `task:ID`.")] | None = None
+    result: (
+        Annotated[Text, Meta(description="`ok`, `refused`, or the code of a refusal.")] | None
+    ) = None
+    since: Annotated[Text, Meta(description="From this time on, ISO 8601; UTC unless it says.")] | (
+        None
+    ) = None
+    until: Annotated[Text, Meta(description="Before this time, ISO 8601.")] | None = None
+    format: Annotated[
+        Literal["json", "csv", "ndjson"],
+        Meta(description="json: one page. csv, ndjson: all that fits, as a file."),
+    ] = "json"
+
+
+def parse_time(text: str | None, name: str) -> float | None:
+    """A time in ISO 8601 as a UNIX time; without an offset it is UTC."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.strip())
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise InvalidValue(
+            f"{name} is {_shown(text)}; it takes a time such as 2026-11-21 or 2026-11-21T08:50:00Z",
+            field=name,
+        ) from None
 
 
 def parse_query(request: web.Request, kind: type[S]) -> S:

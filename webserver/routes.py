@@ -4,6 +4,7 @@ from typing import Any
 
 from webserver import (
     api_agents,
+    api_audit,
     api_events,
     api_groups,
     api_master,
@@ -14,6 +15,7 @@ from webserver import (
     open_doors,
     openapi,
     page_api,
+    page_audit,
     page_frame,
     page_groups,
     page_host,
@@ -41,6 +43,7 @@ from webserver.endpoint import (
 from webserver.parameters import (
     EVENT_ID,
     AgentsQuery,
+    AuditQuery,
     DiffQuery,
     EventsQuery,
     GridQuery,
@@ -54,6 +57,7 @@ from webserver.parameters import (
     TaskTargetsQuery,
 )
 from webserver.refusals import RangeNotSatisfiable
+from wire.audit import AuditRecord
 from wire.errors import Conflict, StoreFull
 from wire.host_groups import HostGroup, HostGroups, HostGroupView
 from wire.requests import Submission, TaskChanges
@@ -240,6 +244,11 @@ API = (
         "Go on after a restored store", Answer(api_master.Released), refuses=(StoreFull,),
     ),
     api(
+        "GET", "/api/v1/audit", api_audit.get_audit, ADMIN, AuditQuery,
+        "Who did what", Answer(Listing[AuditRecord]),
+        Answer(None, media=CSV), Answer(None, media=api_audit.NDJSON),
+    ),
+    api(
         "GET", "/api/openapi.json", openapi.get_document, May.ANYONE, NoQuery,
         "This document", Answer(dict[str, Any]),
     ),
@@ -277,6 +286,8 @@ PAGES = (
     Route("GET", "/tasks/{task}/diff", page_run.show_diff, May.VIEWER),
     Route("GET", "/tasks/{task}/runs/{run}", page_run.show_run, May.VIEWER),
     Route("POST", "/tasks/{task}/runs/{run}/cancel", page_run.cancel_run, May.OPERATOR),
+    Route("GET", "/audit", page_audit.show_audit, May.ADMIN),
+    Route("GET", "/audit/{name}", page_audit.give_file, May.ADMIN),
     Route("GET", "/static/{version}/{name}", open_doors.static_file, May.ANYONE),
 )
 

@@ -51,7 +51,7 @@ OPERATORS_ONLY = {
     "resume_task",
     "change_task",
 }
-ADMINS_ONLY = {"set_labels", "release_handouts"}
+ADMINS_ONLY = {"set_labels", "release_handouts", "get_audit"}
 
 
 def make_agent(id: str = WEB01, hostname: str = "web01", **changes: Any) -> AgentView:
