@@ -6,10 +6,16 @@ from pathlib import Path
 import gevent
 from gevent.event import Event
 
-from agent import network
+from agent import aside, network
 from agent.cm import ConnectionManager, Troubles, trouble_reporter
 from agent.executor import Executor
-from agent.identity import choose_master, load_identity, read_host, remember_master
+from agent.identity import (
+    choose_master,
+    keep_keys,
+    load_identity,
+    read_host,
+    remember_master,
+)
 from agent.journal import Journal, JournalLost
 from agent.msg import Message
 from agent.runs import Runs
@@ -26,6 +32,9 @@ STOP_S = 4.0  # for the last messages; running scripts are not waited for
 def run(settings: Settings) -> int:
     """Be the agent of this host until SIGTERM or SIGINT; the exit code of the program."""
     with state_dir(settings.state_dir) as directory:
+        if settings.new_identity:
+            print(aside.new_identity(directory))
+            return 0
         agent = Agent(settings, directory)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, agent.stop)
@@ -40,9 +49,12 @@ class Agent:
         self._stopping = Event()
         self._network_due = Event()
         self._exit_code = 0
-        identity = load_identity(directory)
         host = read_host(directory, settings.machine_id_file, settings.boot_id_file)
+        aside.leave_to_other_machine(directory, host)
         self._master = choose_master(directory, settings.join_string())
+        identity = load_identity(directory, self._master)
+        aside.remember_machine(directory, host)
+        self._identity = identity
         self._journal = Journal(directory / "journal")
         self._message = Message(
             identity, host, self._journal.identity, settings.reported_hostname(), settings.slots
@@ -115,6 +127,7 @@ class Agent:
 
     def _on_registered(self) -> None:
         remember_master(self._directory, self._master)
+        keep_keys(self._directory, self._identity)
         self._network_due.set()
 
     def _on_lost(self, error: JournalLost) -> None:

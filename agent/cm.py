@@ -5,6 +5,7 @@ that is how work and a cancel reach the host at once. When the master is away, e
 needs it waits for the next session; nothing piles up, and nothing is lost by waiting.
 """
 
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,7 +23,9 @@ from utils import getLogger
 from wire.client import Client, Trouble
 from wire.errors import (
     Busy,
+    Forbidden,
     NotEnrolled,
+    Pending,
     ProtocolMismatch,
     Refusal,
     Refused,
@@ -39,10 +42,15 @@ POLL_MARGIN_S = 10.0  # beyond the time a poll parks
 MAX_POLLS = 3  # the master answers an older poll when a newer comes
 MAX_SENDS = 8  # outputs and results under way at once
 REFUSED_MAX_S = 30.0  # between attempts of an agent that the master does not want
+PENDING_S = 10.0  # between two questions of a host that waits to be accepted
 SHORT_RUN_S = 0.01  # held back after a grant, so that a short run costs one poll and not two
 SAME_POLL_MAX_S = 1.0  # before a poll that says what the last one said, answered at once
 LOOK_FOR_ROOM_S = 2.0  # while the disk is full, lest work waits for the end of the poll
 SAME_AGAIN_S = 600.0  # before a trouble that has not changed is logged again
+
+# With a master that is away, or does not want this host any more, only a register helps: it
+# finds out which.
+SESSION_ENDS = (RegisterAgain, Unavailable, Refused, Forbidden)
 
 T = TypeVar("T")
 
@@ -122,7 +130,7 @@ class ConnectionManager:
             session = self._wait_for_session()
             try:
                 return self._client.send(type, build(session), reply)
-            except (RegisterAgain, Unavailable):
+            except SESSION_ENDS:
                 self._lose(session)
                 raise
 
@@ -159,6 +167,9 @@ class ConnectionManager:
             except Unavailable as refusal:
                 self._troubles.say("master unreachable", f"{refusal}; running scripts go on")
                 gevent.sleep(backoff.next_s())
+            except Pending as refusal:
+                self._troubles.say(*_in_words(refusal))
+                gevent.sleep(random.uniform(0.8, 1.2) * PENDING_S)
             except Refusal as refusal:
                 self._troubles.say(*_in_words(refusal))
                 gevent.sleep(refused.next_s())
@@ -184,7 +195,7 @@ class ConnectionManager:
             try:
                 heartbeat = self._message.heartbeat(session, self._runs.busy)
                 answer = self._client.send("heartbeat", heartbeat, HeartbeatAnswer)
-            except (RegisterAgain, Unavailable):
+            except SESSION_ENDS:
                 self._lose(session)
             except Busy:
                 log.debug("the master was too busy for a heartbeat")
@@ -235,7 +246,7 @@ class ConnectionManager:
             work = self._client.call("take_task", poll, Work, self._poll_s + POLL_MARGIN_S)
             with self._answer_lock:
                 self._handle(work)
-        except (RegisterAgain, Unavailable):
+        except SESSION_ENDS:
             self._lose(session)
         except Refusal as refusal:
             self._troubles.say(*_in_words(refusal))
@@ -283,6 +294,8 @@ def _in_words(refusal: Refusal) -> tuple[str, str]:
         case NotEnrolled():
             advice = "give a join string with a valid token (--join-file, --join -, MSCHEDULE_JOIN)"
             return "not enrolled", f"{refusal}; {advice}"
+        case Pending():
+            return "waiting to be accepted", f"{refusal}; it is asked again"
         case Refused():
             return "refused", f"{refusal}; ask who runs the master"
         case ProtocolMismatch():

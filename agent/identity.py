@@ -1,8 +1,10 @@
 """Who is this agent, on which machine, in which boot, and who is its master?
 
-The identity is made once, at the first start, and kept: another id or key is another agent.
+The identity is made once, at the first start, and kept: another id is another agent. A new key
+for the same id is made for a join string that says so, and kept once the master has taken it.
 """
 
+import os
 import uuid
 
 # hashlib would load OpenSSL, which costs every agent 3.6 MB; CPython's own blake2 does not.
@@ -12,10 +14,20 @@ from pathlib import Path
 
 import msgspec
 
-from utils import StartError, getLogger, write_private
-from wire.keys import Join, KeyPair, is_key, load_or_make_keys, parse_join
+from utils import StartError, getLogger, sync_directory, write_private
+from wire.keys import (
+    Join,
+    KeyPair,
+    fingerprint,
+    is_key,
+    load_or_make_keys,
+    make_keys,
+    parse_join,
+)
 
 log = getLogger(__name__)
+
+NEW_KEYS = "keys.new"
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,7 @@ class Identity:
 
     id: str  # uuid4 hex
     keys: KeyPair
+    on_trial: bool = False  # the keys are kept once the master has taken them
 
 
 @dataclass(frozen=True)
@@ -44,28 +57,81 @@ class Host:
 
 
 class Master(msgspec.Struct, frozen=True):
-    """Where the master is and by which key it is known. The token is used once and not kept."""
+    """Where the master is and by which key it is known. The token is used once and not kept.
+
+    `agent`: the id of the one agent that gets a new key by the token.
+    """
 
     host: str
     port: int
     key: str
     token: str | None = None
+    agent: str | None = None
 
     @property
     def endpoint(self) -> str:
         return Join(self.host, self.port, self.key, "").endpoint
 
 
-def load_identity(directory: Path) -> Identity:
+class _MadeFor(msgspec.Struct, frozen=True):
+    """What stands beside a key pair that was made for a join token: the token's hash."""
+
+    token: str = ""
+
+
+def load_identity(directory: Path, master: Master | None = None) -> Identity:
     """The identity kept in `directory`, made there at the first start.
 
     Keys come first: a crash between the two leaves keys that no master has seen yet.
     """
+    if master is not None and master.agent is not None and master.token is not None:
+        return _with_new_keys(directory, master.agent, _hash("token", master.token))
+    return Identity(_kept(directory / "id"), _keys(directory / "keys"))
+
+
+def keep_keys(directory: Path, identity: Identity) -> None:
+    """The master has taken the new keys: they replace the old ones, in one step."""
+    if identity.on_trial and (directory / NEW_KEYS).exists():
+        os.rename(directory / NEW_KEYS, directory / "keys")
+        sync_directory(directory)
+
+
+def _with_new_keys(directory: Path, agent: str, token: str) -> Identity:
+    """New keys for the id that a join string names; the same at every start with that string.
+
+    Until the master has taken them the old ones stay: the join string may be no good any more.
+    """
+    id_file, new = directory / "id", directory / NEW_KEYS
+    if id_file.exists() and _kept(id_file) != agent:
+        raise StartError(
+            f"the join string gives a new key to agent {agent}, and this host is agent "
+            f"{_kept(id_file)}: use it on the host that it was made for"
+        )
+    if _made_for(directory / "keys") == token:
+        return Identity(agent, _keys(directory / "keys"))
+    if _made_for(new) != token:
+        made = make_keys()
+        both = {"public": made.public, "secret": made.secret, "token": token}
+        write_private(new, msgspec.json.encode(both) + b"\n")
+        log.info(f"a new key for agent {agent}: fingerprint {fingerprint(made.public)}")
+    if not id_file.exists():
+        write_private(id_file, agent.encode() + b"\n")
+    return Identity(agent, _keys(new), on_trial=True)
+
+
+def _made_for(path: Path) -> str | None:
+    """The hash of the join token that the keys in `path` were made for; None: there are none."""
     try:
-        keys = load_or_make_keys(directory / "keys")
+        return msgspec.json.decode(path.read_bytes(), type=_MadeFor).token
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _keys(path: Path) -> KeyPair:
+    try:
+        return load_or_make_keys(path)
     except ValueError as error:
         raise StartError(str(error)) from error
-    return Identity(_kept(directory / "id"), keys)
 
 
 def read_host(directory: Path, machine_id_file: Path, boot_id_file: Path) -> Host:
@@ -91,7 +157,7 @@ def choose_master(directory: Path, join: str | None) -> Master:
             parsed = parse_join(join)
         except ValueError as error:
             raise StartError(f"the join string is not usable: {error}") from error
-        return Master(parsed.host, parsed.port, parsed.key, parsed.token)
+        return Master(parsed.host, parsed.port, parsed.key, parsed.token, parsed.agent)
     path = directory / "master"
     try:
         master = msgspec.json.decode(path.read_bytes(), type=Master)
@@ -110,7 +176,7 @@ def choose_master(directory: Path, join: str | None) -> Master:
 
 def remember_master(directory: Path, master: Master) -> None:
     """Keep where the master is, without the token; called once it has taken this agent."""
-    kept = msgspec.json.encode(msgspec.structs.replace(master, token=None)) + b"\n"
+    kept = msgspec.json.encode(msgspec.structs.replace(master, token=None, agent=None)) + b"\n"
     path = directory / "master"
     if _read(path).encode() != kept.strip():
         write_private(path, kept)

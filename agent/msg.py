@@ -38,6 +38,7 @@ class Message:
         self._hostname = hostname
         self._slots = slots
         self._facts = facts()
+        self._nonce = os.urandom(8).hex()  # of this process
         self.ip: list[str] = []
 
     def register(self, token: str | None) -> Register:
@@ -52,6 +53,7 @@ class Message:
             protocol=PROTOCOL,
             facts=self._facts,
             token=token,
+            nonce=self._nonce,
         )
 
     def heartbeat(self, session: str, busy: int) -> Heartbeat:

@@ -25,6 +25,12 @@ class Settings:
         None, "hostname to report, if not the one of this machine", metavar="name"
     )
     slots: int = setting(4, "how many runs are executed at once", minimum=1, maximum=1024)
+    new_identity: bool = setting(
+        False,
+        "put the identity, the journal and the runs of this host aside, and leave; it joins as a"
+        " new host at the next start, which needs a join string",
+        only="argv",
+    )
     log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)
     machine_id_file: Path = setting(
         Path("/etc/machine-id"), "file that names this machine", only="environment"
