@@ -49,6 +49,8 @@ async def list_agents(
         asked.label,
         asked.sort,
         asked.facts,
+        asked.standing,
+        asked.renamed,
     )
     return await json_answer(request, await request.app[MASTER].call("get_agents", ask, Page))
 

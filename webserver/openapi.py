@@ -47,6 +47,7 @@ _PLACES = {
     "run": "Id of a run.",
     "agent": "Id of an agent.",
     "group": "Name of a saved group, without the @.",
+    "join_token": "Id of a join token.",
 }
 _REFUSAL_HEADERS = {401: "WWW-Authenticate", 416: "Content-Range", 503: "Retry-After"}
 

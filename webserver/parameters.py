@@ -42,6 +42,8 @@ Sort = Literal[
     "-hostname", "-state", "-busy", "-last_seen", "-version", "-clock_skew",
 ]  # fmt: skip
 
+Listed = Literal["enrolled", "pending", "quarantined", "revoked"]
+
 
 class NoQuery(Struct, frozen=True):
     """Takes no parameters."""
@@ -63,6 +65,12 @@ class AgentsQuery(PageQuery, frozen=True, kw_only=True):
     facts: Annotated[bool, Meta(description="false: leave out what agents say of their host.")] = (
         True
     )
+    standing: (
+        Annotated[Listed, Meta(description="Only these; without it all but pending ones.")] | None
+    ) = None
+    renamed: Annotated[
+        bool, Meta(description="true: only hosts whose new hostname waits to be accepted.")
+    ] = False
 
 
 class TasksQuery(PageQuery, frozen=True, kw_only=True):

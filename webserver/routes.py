@@ -26,6 +26,7 @@ from webserver import (
     page_steering,
     page_task,
     page_tasks,
+    routes_hosts,
 )
 from webserver.diffs import DiffView
 from webserver.endpoint import (
@@ -256,6 +257,7 @@ API = (
         "GET", "/healthz", open_doors.healthz, May.ANYONE, NoQuery,
         "Is the web server there, and the master", Answer(open_doors.Health),
     ),
+    *routes_hosts.API,
 )  # fmt: skip
 
 PAGES = (
@@ -268,6 +270,7 @@ PAGES = (
     Route("GET", "/hosts", page_hosts.show_hosts, May.VIEWER),
     Route("GET", "/hosts/{agent}", page_host.show_host, May.VIEWER),
     Route("POST", "/hosts/{agent}/labels", page_host.change_labels, May.ADMIN),
+    *routes_hosts.PAGES,
     Route("GET", "/tasks", page_tasks.show_tasks, May.VIEWER),
     Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR),
     Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR),
