@@ -4,6 +4,7 @@ import contextlib
 import gc
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from master.passwords import Passwords
 from master.purger import Purger
 from master.retention import Keep
 from master.roster import Roster
+from master.schedule_desk import ScheduleDesk
+from master.scheduler import Scheduler
 from master.sessions import Span
 from master.settings import Settings, size_bytes
 from master.storage import Storage
@@ -126,7 +129,9 @@ class Master:
         self._attention = Attention(self._clock())
         self._keyring = Keyring(self._directory / SECRETS_KEY)
         vault = self._keyring.vault
-        self._storage = Storage(self._directory / STORE, clock=self._clock, vault=vault)
+        self._storage = Storage(
+            self._directory / STORE, clock=self._clock, vault=vault, wall=time.time
+        )
         self._roster = Roster(settings.heartbeat)
         self._live = Live(self._roster, self._clock)
         self._purger = Purger(self._storage, _keep(settings))
@@ -149,6 +154,9 @@ class Master:
             self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live, vault
         )
         board = Board(self._storage, self._roster, ring, self._live)
+        book = self._storage.schedules
+        self._scheduler = Scheduler(book, self._roster, self._dispatcher, self._live)
+        schedules = ScheduleDesk(book, self._scheduler, self._roster, self._dispatcher)
         passwords = Passwords()
         login = Login(people, passwords, Throttle(), span)
         accounts = Accounts(
@@ -170,6 +178,7 @@ class Master:
             self._groups,
             gate,
             self._clock,
+            schedules,
         )
         self._server = Server(
             self._keys,
@@ -191,7 +200,14 @@ class Master:
             _spare_the_collector()
             port = self._listen()
             loops = gevent.pool.Group()
-            for loop in (self._tick, self._sweep, self._touch, self._forget, self._save_used):
+            for loop in (
+                self._tick,
+                self._sweep,
+                self._touch,
+                self._forget,
+                self._save_used,
+                self._scheduler.run,
+            ):
                 loops.spawn(loop)
             self._probe(port)
             write_private(self._directory / "port", f"{port}\n".encode())

@@ -59,6 +59,8 @@ class NewTask(Struct, frozen=True, kw_only=True):
     between_waves: str = "go"
     wave_pause: float = 0.0
     secrets: tuple[Sealed, ...] = ()  # whose names are in the settings
+    schedule: str | None = None  # that makes it
+    due_at: float | None = None  # for which due instant
 
 
 class Retry(Struct, frozen=True, kw_only=True):

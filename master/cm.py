@@ -28,6 +28,7 @@ from master.reception import Reception
 from master.refusals import Refusals
 from master.rights import ANYONE
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Cloned, Presence, Roster
+from master.schedule_desk import ScheduleDesk
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
 from wire.audit import GetAudit
@@ -77,6 +78,15 @@ from wire.requests import (
     SetLabels,
     WebRegistered,
 )
+from wire.schedules import (
+    AddSchedule,
+    ChangeSchedule,
+    GetTimeline,
+    ListFirings,
+    ListSchedules,
+    PreviewSchedule,
+    RunSchedule,
+)
 from wire.server import LATER, Call, Later, Method
 from wire.states import Standing
 
@@ -102,6 +112,7 @@ class ConnectionManager:
         groups: GroupDesk,
         gate: Gate,
         clock: Callable[[], float],
+        schedules: ScheduleDesk,
     ):
         self._storage = storage
         self._roster = roster
@@ -116,6 +127,7 @@ class ConnectionManager:
         reception = Reception(gate, self.refusals)
         self._asked = reception.looking
         self._changing = reception.changing
+        self._schedules = schedules
 
     def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
         """The whole surface: what is not here can't be called."""
@@ -132,6 +144,7 @@ class ConnectionManager:
             },
             "take_task": Method(ONLY_AGENT, Poll, self.take_task),
             **self._for_people(),
+            **self._of_schedules(),
         }
 
     def _for_people(self) -> dict[str, Method[Any]]:
@@ -233,6 +246,22 @@ class ConnectionManager:
             "add_person": self._asked(AddPerson, "admin", accounts.add_person),
             "change_person": self._asked(ChangePerson, "admin", accounts.change_person),
             "remove_person": self._asked(ById, "admin", accounts.remove_person),
+        }
+
+    def _of_schedules(self) -> dict[str, Method[Any]]:
+        desk = self._schedules
+        return {
+            "get_schedules": self._asked(ListSchedules, "viewer", desk.get_schedules),
+            "get_schedule": self._asked(ById, "viewer", desk.get_schedule),
+            "get_firings": self._asked(ListFirings, "viewer", desk.get_firings),
+            "get_timeline": self._asked(GetTimeline, "viewer", desk.get_timeline),
+            "preview_schedule": self._asked(PreviewSchedule, "viewer", desk.preview_schedule),
+            "add_schedule": self._asked(AddSchedule, "operator", desk.add_schedule),
+            "change_schedule": self._asked(ChangeSchedule, "operator", desk.change_schedule),
+            "pause_schedule": self._asked(ById, "operator", desk.pause_schedule),
+            "resume_schedule": self._asked(ById, "operator", desk.resume_schedule),
+            "remove_schedule": self._asked(ById, "operator", desk.remove_schedule),
+            "run_schedule": self._asked(RunSchedule, "operator", desk.run_schedule),
         }
 
     # ---- strangers

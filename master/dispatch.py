@@ -54,6 +54,7 @@ class Dispatcher:
         self.mailbox = Mailbox()
         self._windows = Windows(self.mailbox, self.look, is_free)
         self._calm = Calm()
+        self.on_task: Callable[[Task], None] = lambda task: None  # every task that has changed
 
     # ---- polls
 
@@ -165,6 +166,7 @@ class Dispatcher:
             self._ring.publish("task", task, moved=task.id in changed.moved)
             self._follow(task)
             self._waiters.saw(task)
+            self.on_task(task)
         for agent in changed.wake:
             self.look(agent)
 
@@ -228,6 +230,7 @@ class Dispatcher:
             self._calm.disturb(agent)
         self._ring.publish("task", task)
         self._waiters.saw(task)
+        self.on_task(task)
         if task.waiting:
             self._windows.open(task, agents)
 

@@ -106,6 +106,8 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         between_waves=new.between_waves,
         wave_pause=new.wave_pause,
         released=0 if new.rolling else None,
+        schedule=new.schedule,
+        due_at=new.due_at,
         now=tx.now,
     )
     assert row is not None

@@ -163,13 +163,13 @@ INSERT INTO tasks (
     id, seq, name, state, reason, stop, created_by, created_at, started_at, ended_at, parallel,
     fail_count, fail_rate, on_limit, priority, offline, expires_at, lost_after, total, waiting,
     running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, retry_of,
-    rolling, between_waves, wave_pause, released, row_version
+    rolling, between_waves, wave_pause, released, schedule, due_at, row_version
 )
 SELECT
     :id, COALESCE(MAX(seq), 0) + 1, :name, 'WAITING', '', NULL, :created_by, :now, NULL, NULL,
     :parallel, :fail_count, :fail_rate, :on_limit, :priority, :offline, :expires_at, :lost_after,
     :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, :retry_of,
-    :rolling, :between_waves, :wave_pause, :released, 0
+    :rolling, :between_waves, :wave_pause, :released, :schedule, :due_at, 0
 FROM tasks
 RETURNING seq
 

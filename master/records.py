@@ -75,6 +75,8 @@ class Task(Struct, frozen=True, kw_only=True):
     released: int | None = None  # runs before this place may start; None: all
     resume_at: float | None = None  # when a PAUSED task goes on by itself
     cancelled_by: str | None = None  # who has cancelled it
+    schedule: str | None = None  # that made it
+    due_at: float | None = None  # for which due instant of the schedule
     settings: dict[str, Any] = {}  # as submitted; also args, env, user, cwd, timeout, grace
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from master.engine import DIALECT
 from master.records import Agent, Run, Task
+from master.schedule import Schedule
 
 
 class AgentRow(Agent, array_like=True, frozen=True, kw_only=True):
@@ -35,7 +36,12 @@ class RunRow(Run, array_like=True, frozen=True, kw_only=True):
 
 Row = TypeVar("Row", bound=Struct)
 
-ROWS: dict[str, type[Struct]] = {"agents": AgentRow, "tasks": TaskRow, "runs": RunRow}
+ROWS: dict[str, type[Struct]] = {
+    "agents": AgentRow,
+    "tasks": TaskRow,
+    "runs": RunRow,
+    "schedules": Schedule,
+}
 COLUMN_OF = {"grant": "granted_no"}  # `grant` is a word of SQL
 # `last_seen` is not among them: it is written by itself, without a decision.
 CHANGES: dict[str, tuple[str, ...]] = {
@@ -193,7 +199,12 @@ def _set(table: str) -> str:
 
 
 def _is_nested(kind: Any) -> bool:
-    return any(get_origin(one) in (list, dict, tuple) for one in _kinds(kind))
+    """Is the column a text of JSON?"""
+    return any(
+        get_origin(one) in (list, dict, tuple)
+        or (isinstance(one, type) and issubclass(one, Struct))
+        for one in _kinds(kind)
+    )
 
 
 def _kinds(kind: Any) -> tuple[Any, ...]:

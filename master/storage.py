@@ -52,6 +52,7 @@ from master.database import Database, Urgency, Verb
 from master.group_store import GroupStore
 from master.people_store import PeopleStore
 from master.records import Agent, Run, Task
+from master.schedule_book import ScheduleBook
 from master.secrets import Vault
 from master.specs import Specs
 from master.transaction import Needs
@@ -67,7 +68,8 @@ DIRECT = Needs(direct=True)
 class Storage:
     """The store of one master, in a directory that nobody else uses (the caller locks it).
 
-    `clock` is the wall clock, so that tests can turn it. `vault` None: tasks with secrets are
+    `clock` is the wall clock, so that tests can turn it; schedules go by
+    `wall` where that is another one. `vault` None: tasks with secrets are
     kept, and cannot be handed out or repeated. Raises StoreTooNew.
     """
 
@@ -76,10 +78,12 @@ class Storage:
         path: Path,
         *,
         clock: Callable[[], float] = time.time,
+        wall: Callable[[], float] | None = None,
         readers: int = 2,
         vault: Vault | None = None,
     ):
         self._database = Database(path, clock=clock, readers=readers)
+        self.schedules = ScheduleBook(self._database, wall or clock)
         self.people = PeopleStore(self._database)
         self.groups_of_hosts = GroupStore(self._database)
         self._specs = Specs(vault=vault)

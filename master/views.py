@@ -123,6 +123,8 @@ def task_view(task: Task) -> TaskView:
         counts={state.value: getattr(task, state.lower()) for state in RunState},
         settings=task.settings,
         retry_of=task.retry_of,
+        schedule=task.schedule,
+        due_at=iso(task.due_at),
         wave=_wave_view(task),
         stop=task.stop,
     )

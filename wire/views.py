@@ -108,6 +108,8 @@ class TaskView(Struct):
     retry_of: str | None = None  # the task whose runs this one repeats
     wave: WaveView | None = None  # None: the task does not roll
     stop: str | None = None  # cancel or limit: nothing more of it starts
+    schedule: str | None = None  # id of the schedule that made it
+    due_at: str | None = None  # the instant at which that was due
 
 
 class RunView(Struct):

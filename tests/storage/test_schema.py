@@ -22,6 +22,7 @@ WALKS = {
     "count_pending_agents": "a partial index of the hosts that wait, a thousand at most",
     "web_keys": "the start of the master takes all; there are few",
     "unacknowledged_late_runs": "a partial index of the few agents that are behind",
+    "schedules_held_up": "a partial index of the firings that wait; there are few",
     "purge_under_way": "the tasks that are being forgotten; there is one at a time",
     "silent_runs": "a partial index of the tasks that run something now",
 }

@@ -1,0 +1,288 @@
+"""What do people get when they make, edit, look at and run schedules?
+
+Every method runs in a greenlet of its own, for a person that the gate has admitted.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
+from master import compose, schedule_views, submission, timing
+from master.beside import beside
+from master.board import check_limit
+from master.dispatch import Dispatcher
+from master.gate import Person
+from master.ids import new_id
+from master.roster import Roster
+from master.schedule import Misfire, Overlap, Schedule, upcoming
+from master.schedule_book import ScheduleBook
+from master.scheduler import Scheduler
+from master.scheduling import NotDecided
+from master.targets import Fleet
+from utils import getLogger
+from wire.errors import Conflict, InvalidValue, Unavailable
+from wire.requests import ById, Submission
+from wire.schedules import (
+    AddSchedule,
+    ChangeSchedule,
+    GetTimeline,
+    ListFirings,
+    ListSchedules,
+    PreviewSchedule,
+    PreviewView,
+    RunSchedule,
+    SchedulePatch,
+    ScheduleView,
+    TimelineView,
+)
+from wire.views import Added, Page
+
+log = getLogger(__name__)
+
+MAX_NAME_CHARACTERS = 100
+MAX_EACH = 100  # misfires that run after one outage
+MAX_GRACE_S = 366 * 86400
+MAX_PREVIEW = 100
+MAX_HOURS = 7 * 24
+TRIES = 5  # to change a schedule that keeps coming up
+
+Choice = TypeVar("Choice", Overlap, Misfire)
+Edit = Callable[[Schedule, float], Schedule]
+
+
+class ScheduleDesk:
+    """Judges what people write, and tells the scheduler of every change."""
+
+    def __init__(
+        self, book: ScheduleBook, scheduler: Scheduler, roster: Roster, dispatcher: Dispatcher
+    ):
+        self._book = book
+        self._scheduler = scheduler
+        self._roster = roster
+        self._dispatcher = dispatcher
+
+    # ---- looking
+
+    def get_schedules(self, person: Person, asked: ListSchedules) -> Page:
+        text = (asked.text or "").strip() or None
+        limit = check_limit(asked.limit)
+        return self._book.page(limit, asked.cursor, text, asked.state or None).wait()
+
+    def get_schedule(self, person: Person, asked: ById) -> ScheduleView:
+        return self._book.view(asked.id).wait()
+
+    def preview_schedule(self, person: Person, asked: PreviewSchedule) -> PreviewView:
+        """The next due instants of a timing, saved or not."""
+        if not 1 <= asked.count <= MAX_PREVIEW:
+            raise InvalidValue(
+                f"count is {asked.count}; it takes 1 to {MAX_PREVIEW}", field="count"
+            )
+        when = beside(lambda: timing.parse(asked.when))
+        now = self._book.now()
+        timing.check_future(when, now)
+        return beside(lambda: timing.preview(when, now, asked.count))
+
+    def get_firings(self, person: Person, asked: ListFirings) -> Page:
+        limit = check_limit(asked.limit)
+        return self._book.firings(asked.schedule, asked.state or None, limit, asked.cursor).wait()
+
+    def get_timeline(self, person: Person, asked: GetTimeline) -> TimelineView:
+        """The firings to come of all schedules."""
+        if not 1 <= asked.hours <= MAX_HOURS:
+            raise InvalidValue(f"hours is {asked.hours}; it takes 1 to {MAX_HOURS}", field="hours")
+        now, within_s = self._book.now(), asked.hours * 3600.0
+        schedules = self._book.coming(within_s).wait()
+        return beside(lambda: schedule_views.timeline(schedules, now, now + within_s))
+
+    # ---- changing
+
+    def add_schedule(self, person: Person, asked: AddSchedule) -> ScheduleView:
+        """Durable when this returns, and in effect."""
+        spec, now = asked.spec, self._book.now()
+        schedule = self._checked(
+            Schedule(
+                id=new_id(),
+                name=spec.name.strip(),
+                timing=beside(lambda: timing.parse(spec.when)),
+                task=spec.task,
+                overlap=_choice("overlap", spec.overlap, Overlap),
+                misfire=_choice("misfire", spec.misfire, Misfire),
+                misfire_most=spec.misfire_most,
+                misfire_grace_s=spec.misfire_grace,
+                owner=person.name,
+                owner_id=None,
+                created_by=person.name,
+                created_at=now,
+                edited_at=now,
+                decided_until=now,
+                paused_by=person.name if spec.paused else None,
+            )
+        )
+        timing.check_future(schedule.timing, now)
+        if schedule.paused_by is None:
+            next_due, next_at = upcoming(schedule, now)
+            schedule = replace(schedule, next_due=next_due, next_at=next_at)
+        self._book.add(schedule).wait()
+        log.info(f"schedule {schedule.id} ({schedule.name}) made by {person.name}")
+        return self._changed(schedule)
+
+    def change_schedule(self, person: Person, asked: ChangeSchedule) -> ScheduleView:
+        """In effect when this returns: what is due later is due as it says now."""
+        edit = self._edit_of(asked.patch)
+        before = self._book.record(asked.id).wait()
+        self._checked(edit(before, 0.0))
+
+        def edited(schedule: Schedule, now: float) -> Schedule:
+            _refuse_outdated(schedule, asked.patch)
+            after = edit(schedule, now)
+            if after.timing != schedule.timing:
+                timing.check_future(after.timing, now)
+            return replace(after, owner=person.name, edited_at=now, revision=schedule.revision + 1)
+
+        schedule = self._change(asked.id, edited, f"edited by {person.name} before its splay")
+        log.info(f"schedule {schedule.id} ({schedule.name}) edited by {person.name}")
+        return self._changed(schedule)
+
+    def pause_schedule(self, person: Person, asked: ById) -> ScheduleView:
+        """Nothing of it is due until it is resumed. What runs goes on; what waits does not."""
+
+        def paused(schedule: Schedule, now: float) -> Schedule:
+            return replace(schedule, paused_by=schedule.paused_by or person.name)
+
+        schedule = self._change(asked.id, paused, f"paused by {person.name}")
+        log.info(f"schedule {schedule.id} ({schedule.name}) paused by {person.name}")
+        return self._changed(schedule)
+
+    def resume_schedule(self, person: Person, asked: ById) -> ScheduleView:
+        """From now on it is due again; what would have been due meanwhile was not."""
+
+        def resumed(schedule: Schedule, now: float) -> Schedule:
+            return replace(schedule, paused_by=None)
+
+        schedule = self._change(asked.id, resumed, "")
+        log.info(f"schedule {schedule.id} ({schedule.name}) resumed by {person.name}")
+        return self._changed(schedule)
+
+    def remove_schedule(self, person: Person, asked: ById) -> dict[str, str]:
+        """What it has fired goes on, and its firings stay to be seen."""
+
+        def removed(schedule: Schedule, now: float) -> Schedule:
+            return replace(schedule, removed_at=now)
+
+        schedule = self._change(asked.id, removed, f"deleted by {person.name}")
+        log.info(f"schedule {schedule.id} ({schedule.name}) deleted by {person.name}")
+        self._scheduler.wake()
+        return {}
+
+    def run_schedule(self, person: Person, asked: RunSchedule) -> Added:
+        """A task of it now, made by the person, beside all that is due."""
+        submission.check_key(asked.key)
+        schedule = self._book.record(asked.id).wait()
+        fleet = self._roster.fleet()
+        ids = beside(lambda: compose.targets(schedule.task, fleet))
+        new = self._scheduler.task_of(schedule, ids, fleet, person.name)
+        body_hash = hashlib.sha256(f"run {asked.id}".encode()).hexdigest()
+        new = replace(new, id=new_id(), key=asked.key, body_hash=body_hash)
+        added = self._book.run_now(asked.id, new, person.name).wait()
+        if added.created:
+            log.info(f"schedule {schedule.id} run by hand of {person.name}: task {added.task.id}")
+            waiting = [agent for agent, _ in new.targets if agent not in new.skip]
+            self._dispatcher.opened(added.task, waiting)
+        return Added(added.task.id, added.created)
+
+    # ---- below
+
+    def _change(self, id: str, edit: Edit, cause: str) -> Schedule:
+        """What came up before is decided before, as the schedule was."""
+        for _ in range(TRIES):
+            try:
+                return self._book.change(id, edit, cause).wait()
+            except NotDecided:
+                self._scheduler.settle(id)
+        raise Unavailable("the schedule fires again and again just now; nothing was changed")
+
+    def _changed(self, schedule: Schedule) -> ScheduleView:
+        self._scheduler.wake()
+        return self._book.view(schedule.id).wait()
+
+    def _edit_of(self, patch: SchedulePatch) -> Edit:
+        """Judges what stands in the patch; the rest stays as it is when the edit is made."""
+        when = patch.when
+        given = {
+            "name": patch.name if patch.name is UNSET else patch.name.strip(),
+            "timing": when if when is UNSET else beside(lambda: timing.parse(when)),
+            "task": patch.task,
+            "overlap": _choice_or_unset("overlap", patch.overlap, Overlap),
+            "misfire": _choice_or_unset("misfire", patch.misfire, Misfire),
+            "misfire_most": patch.misfire_most,
+            "misfire_grace_s": patch.misfire_grace,
+        }
+        fields = {name: value for name, value in given.items() if value is not UNSET}
+        return lambda schedule, now: replace(schedule, **fields)
+
+    def _checked(self, schedule: Schedule) -> Schedule:
+        """Raises InvalidValue, TooLarge."""
+        name = schedule.name
+        if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
+            raise InvalidValue(
+                f"name is {name[:60]!r}; it takes 1 to {MAX_NAME_CHARACTERS} printable characters",
+                field="name",
+            )
+        for field, value, most in (
+            ("misfire_most", schedule.misfire_most, MAX_EACH),
+            ("misfire_grace", schedule.misfire_grace_s, MAX_GRACE_S),
+        ):
+            if not 1 <= value <= most:
+                raise InvalidValue(f"{field} is {value}; it takes 1 to {most}", field=field)
+        self._check_task(schedule.task)
+        return schedule
+
+    def _check_task(self, task: Submission) -> None:
+        """Its hosts are those of each firing: that some name is wrong is told now."""
+        try:
+            submission.check(task)
+            if task.expect is not None:
+                raise InvalidValue(
+                    "expect is given; the hosts of a schedule are found at each firing",
+                    field="expect",
+                )
+            fleet = self._roster.fleet()
+            beside(lambda: _named(task, fleet))
+        except InvalidValue as error:
+            raise InvalidValue(
+                f"task.{error}", field=f"task.{error.field}", details=error.details
+            ) from error
+
+
+def _named(task: Submission, fleet: Fleet) -> None:
+    """None may match now; a host that is not there, or an expression that cannot be read, is
+    refused."""
+    if isinstance(task.targets, str):
+        fleet.resolve(task.targets)
+    else:
+        fleet.known_ids(task.targets)
+
+
+def _refuse_outdated(schedule: Schedule, patch: SchedulePatch) -> None:
+    if patch.revision is not UNSET and patch.revision != schedule.revision:
+        raise Conflict(
+            f"revision is {patch.revision}; {schedule.owner} has edited the schedule since, it is "
+            f"revision {schedule.revision} now: look at it again",
+            field="revision",
+        )
+
+
+def _choice(field: str, value: str, kind: type[Choice]) -> Choice:
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidValue(
+            f"{field} is {value[:60]!r}; it takes one of {', '.join(kind)}", field=field
+        ) from None
+
+
+def _choice_or_unset(field: str, value: str | UnsetType, kind: type[Choice]) -> Choice | UnsetType:
+    return UNSET if isinstance(value, UnsetType) else _choice(field, value, kind)

@@ -1,0 +1,315 @@
+"""How do schedules and their firings come into the store? Verbs, each one transaction.
+
+What becomes of a due instant is written in the transaction that makes its task: its row in
+`firings`, whose primary key is schedule and instant, the task with its runs, and the schedule's
+`decided_until`, only if the schedule's row is still the one that was read. So each instant is
+decided once, by however many processes, and whichever of them is killed.
+
+The clock is the wall's, not the master's steady one: people mean the former when they say a time.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from master import intake, ledger
+from master.changes import Added, Changed, NewTask
+from master.ids import new_id
+from master.reader import Reader
+from master.records import Task
+from master.rows import to_json
+from master.schedule import (
+    Busy,
+    FiringState,
+    Schedule,
+    Verdict,
+    decide,
+    is_ripe,
+    put_off,
+    upcoming,
+)
+from master.transaction import Stale, Tx
+from wire.errors import Conflict, NotFound
+
+MAX_SCHEDULES = 10_000
+
+_decode = msgspec.json.Decoder(Schedule, strict=False).decode
+
+
+class NotDecided(Exception):
+    """Something has come up that must be decided before the schedule can be changed."""
+
+
+class Aim(Struct, frozen=True):
+    """What the schedule's firings come to now: a task without id, or why there can be none.
+
+    `revision`: of the schedule that it was found for.
+    """
+
+    schedule: str
+    revision: int
+    task: NewTask | None
+    refusal: str = ""
+
+
+class Opened(Struct, frozen=True):
+    """A task that a firing has made, and the agents whose runs wait."""
+
+    task: Task
+    waiting: tuple[str, ...]
+
+
+class Fired(Struct, frozen=True):
+    """`again`: there is more to decide, or the schedule was edited meanwhile."""
+
+    opened: tuple[Opened, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    again: bool = False
+
+
+# ---- what people do
+
+
+def add(tx: Tx, schedule: Schedule) -> Schedule:
+    """Raises Conflict: the name is taken, or there are too many."""
+    _refuse_taken(tx, schedule)
+    (number,) = tx.rows("count_schedules")[0]
+    if number >= MAX_SCHEDULES:
+        raise Conflict(f"there are {number} schedules; at most {MAX_SCHEDULES} can be")
+    tx.execute("insert_schedule", **_columns(schedule))
+    return schedule
+
+
+def change(
+    tx: Tx, id: str, edit: Callable[[Schedule, float], Schedule], now: float, cause: str
+) -> Schedule:
+    """`edit` gives the schedule as it shall be from now on: what is due until now is decided on
+    what it was. Raises NotDecided if that has yet to be done, NotFound, Conflict.
+
+    `cause` says why a firing is taken away that waits, or whose splay is not up yet.
+    """
+    before = known(tx, id)
+    if before.paused_by is None and is_ripe(before, now):
+        raise NotDecided
+    after = edit(before, now)
+    if after.name.lower() != before.name.lower():
+        _refuse_taken(tx, after)
+    is_off = after.paused_by is not None or after.removed_at is not None
+    if is_off or after.timing != before.timing or before.paused_by is not None:
+        _take_away(tx, before, now, cause, waiting=is_off)
+        after = _anew(after, now)
+    _update(tx, after)
+    return replace(after, row_version=after.row_version + 1)
+
+
+def _anew(schedule: Schedule, now: float) -> Schedule:
+    """From now on, also where a clock that went ahead had decided later instants already."""
+    next_due, next_at = None, None
+    if schedule.paused_by is None and schedule.removed_at is None:
+        next_due, next_at = upcoming(schedule, now)
+    return replace(schedule, decided_until=now, next_due=next_due, next_at=next_at)
+
+
+def _take_away(tx: Tx, schedule: Schedule, now: float, cause: str, *, waiting: bool) -> None:
+    if schedule.paused_by is None:
+        for due in put_off(schedule, now):
+            verdict = Verdict(due=due, state=FiringState.SKIPPED, reason=cause)
+            _insert(tx, schedule, verdict, now)
+    if waiting:
+        for (due,) in tx.rows("waiting_firings", schedule=schedule.id):
+            verdict = Verdict(due=due, state=FiringState.SKIPPED, reason=cause)
+            _settle(tx, schedule, verdict, now)
+
+
+def run_now(tx: Tx, id: str, new: NewTask, now: float, by: str) -> Added:
+    """A firing by hand, beside all due instants. The same key again gives the same task.
+
+    Raises Conflict if a task of it is active, unless they may run beside each other.
+    """
+    schedule = known(tx, id)
+    if new.key is not None and tx.row("idempotency_key", caller=new.created_by, key=new.key):
+        return intake.add_task(tx, new)
+    active = _active(tx, id)
+    if active and schedule.overlap != "allow":
+        raise Conflict(
+            f"task {active[-1]} of this schedule has not ended, and its overlap policy is "
+            f"{schedule.overlap}; wait for the task, or cancel it"
+        )
+    at = _free_instant(tx, id, now)
+    added = intake.add_task(tx, replace(new, due_at=at))
+    verdict = Verdict(due=at, state=FiringState.FIRED, reason=f"by hand of {by}")
+    _insert(tx, schedule, verdict, now, task=added.task.id, by=by)
+    return added
+
+
+def _free_instant(tx: Tx, id: str, now: float) -> float:
+    """Never a whole second, which may be a due one."""
+    at = round(now, 3)
+    while at == int(at) or tx.row("decided_instants", schedule=id, after=at - 1e-4, until=at):
+        at = round(at + 0.001, 3)
+    return at
+
+
+# ---- what time does
+
+
+def fire(tx: Tx, aim: Aim, now: float) -> Fired:
+    """Decide what has come up, and do it. Whoever loses against another process does nothing."""
+    schedule = _found(tx, aim.schedule)
+    if schedule is None or schedule.removed_at is not None:
+        return Fired()
+    if schedule.revision != aim.revision:
+        return Fired(again=True)
+    decision = decide(schedule, _busy(tx, schedule, now), now)
+    moved = replace(
+        schedule,
+        decided_until=decision.decided_until,
+        next_due=decision.next_due,
+        next_at=decision.next_at,
+    )
+    if moved != schedule:
+        _move(tx, moved)
+    changed = tuple(ledger.cancel_task(tx, task) for task in decision.cancel)
+    opened = [
+        *(_carry_out(tx, schedule, verdict, aim, now, _settle) for verdict in decision.settled),
+        *(_carry_out(tx, schedule, verdict, aim, now, _insert) for verdict in decision.new),
+    ]
+    again = decision.more or any(one.ended for one in changed)  # what it waits for is over
+    verdicts = (*decision.settled, *decision.new)
+    return Fired(tuple(one for one in opened if one), changed, verdicts, again)
+
+
+Write = Callable[..., bool]
+
+
+def _carry_out(
+    tx: Tx, schedule: Schedule, verdict: Verdict, aim: Aim, now: float, write: Write
+) -> Opened | None:
+    """Write the row, and make the task if it fires; nothing if another process was first."""
+    if verdict.state is not FiringState.FIRED:
+        write(tx, schedule, verdict, now)
+        return None
+    if aim.task is None:
+        skipped = replace(verdict, state=FiringState.SKIPPED, reason=aim.refusal)
+        write(tx, schedule, skipped, now)
+        return None
+    new = replace(aim.task, id=new_id(), due_at=verdict.due)
+    if not write(tx, schedule, verdict, now, task=new.id):
+        return None
+    added = intake.add_task(tx, new)
+    return Opened(added.task, tuple(id for id, _ in new.targets if id not in new.skip))
+
+
+def _busy(tx: Tx, schedule: Schedule, now: float) -> Busy:
+    taken = tx.rows(
+        "decided_instants", schedule=schedule.id, after=schedule.decided_until, until=now
+    )
+    return Busy(
+        active=_active(tx, schedule.id),
+        waiting=[due for (due,) in tx.rows("waiting_firings", schedule=schedule.id)],
+        taken=frozenset(due for (due,) in taken),
+    )
+
+
+def _active(tx: Tx, id: str) -> list[str]:
+    """In the order in which they were made, which that of their ids is."""
+    return sorted(task for (task,) in tx.rows("active_tasks_of_schedule", schedule=id))
+
+
+def forget(tx: Tx, before: float, limit: int) -> int:
+    """Firings that were due before then, and schedules that were removed before and of which no
+    firing is left; at most `limit` rows of each."""
+    gone = tx.execute("forget_firings", before=before, limit=limit)
+    return gone + tx.execute("forget_schedules", before=before, limit=limit)
+
+
+# ---- rows
+
+
+def known(tx: Tx | Reader, id: str) -> Schedule:
+    """Raises NotFound, also for one that was removed."""
+    schedule = _found(tx, id)
+    if schedule is None or schedule.removed_at is not None:
+        raise NotFound(f"no schedule has the id {id}")
+    return schedule
+
+
+def decoded(rows: Sequence[tuple[Any, ...]]) -> list[Schedule]:
+    return [_decode(row[0]) for row in rows]
+
+
+def _found(tx: Tx | Reader, id: str) -> Schedule | None:
+    row = tx.row("schedule_by_id", id=id)
+    return None if row is None else _decode(row[0])
+
+
+def _refuse_taken(tx: Tx, schedule: Schedule) -> None:
+    if tx.row("schedule_named", name=schedule.name) is not None:
+        raise Conflict(f"there is a schedule {schedule.name} already", field="name")
+
+
+def _columns(schedule: Schedule) -> dict[str, Any]:
+    fields: dict[str, Any] = {name: getattr(schedule, name) for name in schedule.__struct_fields__}
+    return {**fields, "timing": to_json(schedule.timing), "task": to_json(schedule.task)}
+
+
+def _update(tx: Tx, schedule: Schedule) -> None:
+    if not tx.execute("update_schedule", **_columns(schedule)):
+        raise Stale(f"schedule {schedule.id} had changed")
+
+
+def _move(tx: Tx, schedule: Schedule) -> None:
+    moved = tx.execute(
+        "move_schedule",
+        id=schedule.id,
+        row_version=schedule.row_version,
+        decided_until=schedule.decided_until,
+        next_due=schedule.next_due,
+        next_at=schedule.next_at,
+    )
+    if not moved:
+        raise Stale(f"schedule {schedule.id} had changed")
+
+
+def _insert(
+    tx: Tx,
+    schedule: Schedule,
+    verdict: Verdict,
+    now: float,
+    task: str | None = None,
+    by: str | None = None,
+) -> bool:
+    """False: the instant was decided already."""
+    inserted = tx.execute(
+        "insert_firing",
+        schedule=schedule.id,
+        due_at=verdict.due,
+        until_at=verdict.until,
+        state=verdict.state,
+        reason=verdict.reason,
+        decided_at=now,
+        late_s=verdict.late_s,
+        task=task,
+        by_hand=by,
+    )
+    return inserted > 0
+
+
+def _settle(
+    tx: Tx, schedule: Schedule, verdict: Verdict, now: float, task: str | None = None
+) -> bool:
+    """False: it waits no more."""
+    settled = tx.execute(
+        "settle_firing",
+        schedule=schedule.id,
+        due_at=verdict.due,
+        state=verdict.state,
+        reason=verdict.reason,
+        task=task,
+        decided_at=now,
+    )
+    return settled > 0
