@@ -169,9 +169,12 @@ class Scheduler:
         for opened in fired.opened:
             log.info(f"schedule {aim.schedule} fired: task {opened.task.id}")
             self._dispatcher.opened(opened.task, list(opened.waiting))
-        for verdict in fired.verdicts:
-            if verdict.state is FiringState.MISSED:
-                log.warning(f"schedule {aim.schedule} missed a firing: {verdict.reason}")
+        missed = [one for one in fired.verdicts if one.state is FiringState.MISSED]
+        if missed:
+            log.warning(
+                f"schedule {aim.schedule} missed {len(missed)} due instants, "
+                f"the last: {missed[-1].reason}"
+            )
 
     # ---- what a firing comes to
 

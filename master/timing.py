@@ -12,7 +12,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from master.when import CRON, EVERY, KINDS, ONCE, When, dues, instants_after, next_after, zone_of
+from master.when import (
+    CRON,
+    EVERY,
+    KINDS,
+    ONCE,
+    When,
+    change_between,
+    dues,
+    instants_after,
+    is_wild,
+    next_after,
+    zone_of,
+)
 from utils import iso
 from wire.errors import InvalidValue
 from wire.schedules import InstantView, PreviewView, Timing
@@ -159,7 +171,7 @@ def rule(when: When, now: float) -> str:
         if when.seconds % 3600:
             return ""
         return f"{until} Seconds are counted as they pass: the time of day moves; cron keeps it."
-    if _is_wild(when):
+    if is_wild(when.cron or ""):
         return (
             f"{until} The minute or the hour begins with *: it runs whenever the clock shows "
             "a time that fits, also a second time when clocks go back; what is left out when "
@@ -182,15 +194,9 @@ def _note(when: When, due: int) -> str:
     other = moment.replace(fold=1 - moment.fold)
     if other.utcoffset() == moment.utcoffset() or other.timestamp() == due:
         return ""
-    if not _is_wild(when):
+    if not is_wild(when.cron or ""):
         return "clocks go back: this time comes twice, it runs the first time"
     return f"clocks go back: this time comes twice, the {'second' if moment.fold else 'first'}"
-
-
-def _is_wild(when: When) -> bool:
-    """Debian cron's jobs with a wildcard, which just follow the clock."""
-    minute, hour = (when.cron or "").split()[:2]
-    return minute.startswith("*") or hour.startswith("*")
 
 
 def _next_change(when: When, now: float) -> int | None:
@@ -198,19 +204,9 @@ def _next_change(when: When, now: float) -> int | None:
     zone, day = zone_of(when), int(now)
     for _ in range(CHANGE_WITHIN_DAYS):
         if _offset(zone, day) != _offset(zone, day + DAY_S):
-            return _bisected(zone, day, day + DAY_S)
+            return change_between(zone, day, day + DAY_S)
         day += DAY_S
     return None
-
-
-def _bisected(zone: tzinfo, before: int, after: int) -> int:
-    while after - before > 1:
-        middle = (before + after) // 2
-        if _offset(zone, middle) == _offset(zone, before):
-            before = middle
-        else:
-            after = middle
-    return after
 
 
 def _offset(zone: tzinfo, instant: int) -> timedelta | None:
