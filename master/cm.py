@@ -256,12 +256,24 @@ class ConnectionManager:
             "get_firings": self._asked(ListFirings, "viewer", desk.get_firings),
             "get_timeline": self._asked(GetTimeline, "viewer", desk.get_timeline),
             "preview_schedule": self._asked(PreviewSchedule, "viewer", desk.preview_schedule),
-            "add_schedule": self._asked(AddSchedule, "operator", desk.add_schedule),
-            "change_schedule": self._asked(ChangeSchedule, "operator", desk.change_schedule),
-            "pause_schedule": self._asked(ById, "operator", desk.pause_schedule),
-            "resume_schedule": self._asked(ById, "operator", desk.resume_schedule),
-            "remove_schedule": self._asked(ById, "operator", desk.remove_schedule),
-            "run_schedule": self._asked(RunSchedule, "operator", desk.run_schedule),
+            "add_schedule": self._changing(
+                AddSchedule, "operator", "schedule.add", desk.add_schedule
+            ),
+            "change_schedule": self._changing(
+                ChangeSchedule, "operator", "schedule.change", desk.change_schedule
+            ),
+            "pause_schedule": self._changing(
+                ById, "operator", "schedule.pause", desk.pause_schedule
+            ),
+            "resume_schedule": self._changing(
+                ById, "operator", "schedule.resume", desk.resume_schedule
+            ),
+            "remove_schedule": self._changing(
+                ById, "operator", "schedule.delete", desk.remove_schedule
+            ),
+            "run_schedule": self._changing(
+                RunSchedule, "operator", "schedule.run", desk.run_schedule
+            ),
         }
 
     # ---- strangers

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from master.changes import NewTask
+from master.sealing import SETTINGS as SECRET_SETTINGS
 from master.submission import MAX_TARGETS, Plan
 from master.targets import Fleet
 from master.task import resolve_parallel
@@ -12,7 +13,8 @@ from wire.requests import Submission
 
 _SETTINGS = (
     "timeout", "parallel", "fail_rate", "fail_count", "on_limit", "priority", "args", "env",
-    "user", "cwd", "grace", "expires_in", "offline", "lost_after", "targets",
+    "user", "cwd", "grace", "expires_in", "offline", "lost_after", "rolling", "between_waves",
+    "wave_pause", "targets",
 )  # fmt: skip
 
 
@@ -56,13 +58,22 @@ def new_task(
         expires_in=submission.expires_in,
         lost_after=submission.lost_after,
         settings=_settings(submission),
+        rolling=submission.rolling or "",
+        between_waves=submission.between_waves,
+        wave_pause=submission.wave_pause,
         skip=skip,
     )
 
 
 def _settings(submission: Submission) -> dict[str, Any]:
-    """The submission as it was, without what has a place of its own; long id lists are left out."""
+    """The submission as it was, without what has a place of its own; long id lists are left out.
+
+    Of secrets there are only the names.
+    """
     settings = {name: getattr(submission, name) for name in _SETTINGS}
     if not isinstance(submission.targets, str):
         del settings["targets"]  # the runs name them
+    for name in SECRET_SETTINGS:
+        if getattr(submission, name):
+            settings[name] = sorted(getattr(submission, name))
     return settings

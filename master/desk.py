@@ -13,7 +13,7 @@ import msgspec
 from gevent.event import AsyncResult
 from msgspec.structs import replace
 
-from master import again
+from master import again, compose
 from master.audit import Act
 from master.beside import beside
 from master.changes import Changed as TaskChanged
@@ -27,13 +27,11 @@ from master.reach import check_reach, reach_of
 from master.records import Task
 from master.rights import Person
 from master.roster import Roster, state_of
-from master.sealing import SETTINGS as SECRET_SETTINGS
 from master.secrets import Vault, plain_digest
 from master.storage import Storage
-from master.submission import MAX_TARGETS, Plan, check, check_key
+from master.submission import Plan, check, check_key
 from master.submission_secrets import secrets_of
 from master.targets import Fleet, Previews, digest_of, fold
-from master.task import resolve_parallel
 from master.views import task_view
 from master.waiters import Waiters
 from utils import failpoint, getLogger
@@ -143,47 +141,19 @@ class Desk:
         return self._storage.made_by_key(key, person.name, body_hash).wait()
 
     def _new_task(self, person: Person, plan: Plan, key: str | None, body_hash: str) -> NewTask:
-        submission = plan.submission
-        ids = self._targets(submission)
-        skip: frozenset[str] = frozenset()
-        if submission.offline == "skip":
-            skip = frozenset(id for id in ids if self._live.state(id) is AgentState.OFFLINE)
-        names = self._roster.fleet().by_id
-        self._check_reach(person, {id: names[id].hostname for id in ids})
-        return NewTask(
-            id=new_id(),
-            script=plan.script,
-            targets=[(id, names[id].hostname) for id in ids],
-            name=submission.name,
-            created_by=person.name,
-            parallel=resolve_parallel(plan.parallel, len(ids)),
-            fail_count=plan.fail_count,
-            fail_rate=plan.fail_rate,
-            on_limit=submission.on_limit,
-            priority=submission.priority,
-            offline=submission.offline,
-            expires_in=submission.expires_in,
-            lost_after=submission.lost_after,
-            settings=_settings(submission),
-            rolling=submission.rolling or "",
-            between_waves=submission.between_waves,
-            wave_pause=submission.wave_pause,
-            skip=skip,
-            key=key,
-            body_hash=body_hash,
-        )
-
-    def _targets(self, submission: Submission) -> list[str]:
         fleet = self._roster.fleet()
-        targets = submission.targets
-        if isinstance(targets, str):
-            ids = beside(lambda: fleet.resolve(targets))
-        else:
-            ids = fleet.known_ids(targets)
-        if not ids:
-            raise InvalidValue(f"targets: {targets!r} names no host", field="targets")
-        if len(ids) > MAX_TARGETS:
-            raise InvalidValue(f"targets: {len(ids)} hosts; at most {MAX_TARGETS}", field="targets")
+        ids = self._targets(plan.submission, fleet)
+        self._check_reach(person, {id: fleet.by_id[id].hostname for id in ids})
+        new = compose.new_task(
+            plan, ids, fleet, id=new_id(), created_by=person.name, is_offline=self._is_offline
+        )
+        return replace(new, key=key, body_hash=body_hash)
+
+    def _is_offline(self, id: str) -> bool:
+        return self._live.state(id) is AgentState.OFFLINE
+
+    def _targets(self, submission: Submission, fleet: Fleet) -> list[str]:
+        ids = beside(lambda: compose.targets(submission, fleet))
         if submission.expect is not None and submission.expect != digest_of(ids):
             names = {id: host.hostname for id, host in fleet.by_id.items()}
             change = self._previews.change_since(submission.expect, ids, names)
@@ -337,24 +307,3 @@ def check_label(text: str) -> None:
             f"labels: {text[:80]!r} is no label; it takes 1 to 63 of A-Z a-z 0-9 . _ -",
             field="labels",
         )
-
-
-_SETTINGS = (
-    "timeout", "parallel", "fail_rate", "fail_count", "on_limit", "priority", "args", "env",
-    "user", "cwd", "grace", "expires_in", "offline", "lost_after", "rolling", "between_waves",
-    "wave_pause", "targets",
-)  # fmt: skip
-
-
-def _settings(submission: Submission) -> dict[str, Any]:
-    """The submission as it was, without what has a place of its own; long id lists are left out.
-
-    Of secrets there are only the names.
-    """
-    settings = {name: getattr(submission, name) for name in _SETTINGS}
-    if not isinstance(submission.targets, str):
-        del settings["targets"]  # the runs name them
-    for name in SECRET_SETTINGS:
-        if getattr(submission, name):
-            settings[name] = sorted(getattr(submission, name))
-    return settings

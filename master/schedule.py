@@ -29,7 +29,7 @@ from utils import iso
 from wire.requests import Submission
 
 ON_TIME_S = 30.0  # a master that is started anew is not away
-AT_ONCE = 500  # verdicts in one transaction
+AT_ONCE = 500  # verdicts of one decision
 BACKLOG = 10_000  # due instants that are told one by one
 MAX_WAITING = 100  # firings of a schedule that wait for the one before
 
@@ -67,7 +67,7 @@ class Schedule(Struct, array_like=True, frozen=True, kw_only=True):
     misfire_most: int
     misfire_grace_s: int
     owner: str  # who made or last edited it: its tasks are made with their rights
-    owner_id: str | None  # their id among the people; None: a token that nobody owns
+    owner_id: str  # see master/owners.py
     created_by: str
     created_at: float
     edited_at: float
@@ -112,14 +112,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     next_at: float | None
     more: bool = False
 
-    @property
-    def fires(self) -> list[Verdict]:
-        verdicts = (*self.settled, *self.new)
-        return [verdict for verdict in verdicts if verdict.state is FiringState.FIRED]
-
 
 def decide(schedule: Schedule, busy: Busy, now: float) -> Decision:
-    """What becomes of all that is due by now, and not decided; at most AT_ONCE of it."""
+    """What becomes of what is due by now, and not decided; at most AT_ONCE, and one task, of it."""
     if schedule.paused_by is not None or schedule.removed_at is not None:
         return _decision(schedule, schedule.decided_until, None)
     ripe = _ripe(schedule, now)
@@ -127,18 +122,18 @@ def decide(schedule: Schedule, busy: Busy, now: float) -> Decision:
         return _too_long_away(schedule, ripe[0], now)
     untaken = [due for due in ripe if due not in busy.taken]
     judged = _misfires(schedule, untaken, now)
-    verdicts, settled, cancel = _overlaps(schedule.overlap, judged, busy)
-    more = len(verdicts) > AT_ONCE
-    if more:
-        verdicts = verdicts[:AT_ONCE]
-        until = verdicts[-1].due
-    else:
-        until = ripe[-1] if ripe else schedule.decided_until
+    new, settled, cancel = _overlaps(schedule.overlap, judged, busy)
+    first = _with_one_task([*settled, *new])
+    more = len(first) < len(settled) + len(new)
+    settled, new = first[: len(settled)], first[len(settled) :]
+    until = schedule.decided_until
+    if new or not more:
+        until = new[-1].due if more else max([until, *ripe[-1:]])
     return _decision(
         schedule,
         until,
         next_after(schedule.timing, until),
-        new=tuple(verdicts),
+        new=tuple(new),
         settled=tuple(settled),
         cancel=cancel,
         more=more,
@@ -161,6 +156,14 @@ def upcoming(schedule: Schedule, after: float) -> tuple[int | None, float | None
     if due is None:
         return None, None
     return due, fires_at(schedule.id, schedule.timing, due)
+
+
+def _with_one_task(verdicts: list[Verdict]) -> list[Verdict]:
+    """As many of them as one transaction takes, which makes one task at most."""
+    for place, verdict in enumerate(verdicts[:AT_ONCE]):
+        if verdict.state is FiringState.FIRED:
+            return verdicts[: place + 1]
+    return verdicts[:AT_ONCE]
 
 
 # ---- which are due

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from master import schedule_views, scheduling
+from master.audit import Act
 from master.changes import Added, NewTask
 from master.database import Database, Urgency, Verb
 from master.schedule import Schedule
@@ -24,23 +25,23 @@ class ScheduleBook:
 
     # ---- changing
 
-    def add(self, schedule: Schedule) -> Verb[Schedule]:
+    def add(self, schedule: Schedule, act: Act) -> Verb[Schedule]:
         """Raises Conflict: the name is taken, or there are too many."""
-        return self._database.writing(lambda tx: scheduling.add(tx, schedule), DIRECT)
+        return self._database.writing(lambda tx: scheduling.add(tx, schedule, act), DIRECT)
 
     def change(
-        self, id: str, edit: Callable[[Schedule, float], Schedule], cause: str
+        self, id: str, edit: Callable[[Schedule, float], Schedule], cause: str, act: Act
     ) -> Verb[Schedule]:
         """`edit` is called in the writer's thread, maybe more than once. Raises NotDecided,
         NotFound, Conflict; see master/scheduling.py."""
         return self._database.writing(
-            lambda tx: scheduling.change(tx, id, edit, self._wall(), cause), DIRECT
+            lambda tx: scheduling.change(tx, id, edit, self._wall(), cause, act), DIRECT
         )
 
-    def run_now(self, id: str, new: NewTask, by: str) -> Verb[Added]:
+    def run_now(self, id: str, new: NewTask, act: Act) -> Verb[Added]:
         """A firing by hand. Raises NotFound, Conflict."""
         return self._database.writing(
-            lambda tx: scheduling.run_now(tx, id, new, self._wall(), by), DIRECT
+            lambda tx: scheduling.run_now(tx, id, new, self._wall(), act), DIRECT
         )
 
     def fire(self, aim: Aim) -> Verb[Fired]:

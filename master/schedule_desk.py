@@ -10,17 +10,21 @@ from typing import TypeVar
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from master import compose, schedule_views, submission, timing
+from master import compose, intake, schedule_views, submission, timing
+from master.audit import Act
 from master.beside import beside
 from master.board import check_limit
 from master.dispatch import Dispatcher
-from master.gate import Person
 from master.ids import new_id
+from master.owners import owner_id
+from master.reach import check_reach, reach_of
+from master.rights import Person
 from master.roster import Roster
 from master.schedule import Misfire, Overlap, Schedule, upcoming
 from master.schedule_book import ScheduleBook
 from master.scheduler import Scheduler
 from master.scheduling import NotDecided
+from master.submission_secrets import refuse_secrets
 from master.targets import Fleet
 from utils import getLogger
 from wire.errors import Conflict, InvalidValue, Unavailable
@@ -99,7 +103,7 @@ class ScheduleDesk:
 
     # ---- changing
 
-    def add_schedule(self, person: Person, asked: AddSchedule) -> ScheduleView:
+    def add_schedule(self, person: Person, asked: AddSchedule, act: Act) -> ScheduleView:
         """Durable when this returns, and in effect."""
         spec, now = asked.spec, self._book.now()
         schedule = self._checked(
@@ -113,7 +117,7 @@ class ScheduleDesk:
                 misfire_most=spec.misfire_most,
                 misfire_grace_s=spec.misfire_grace,
                 owner=person.name,
-                owner_id=None,
+                owner_id=owner_id(person),
                 created_by=person.name,
                 created_at=now,
                 edited_at=now,
@@ -125,84 +129,105 @@ class ScheduleDesk:
         if schedule.paused_by is None:
             next_due, next_at = upcoming(schedule, now)
             schedule = replace(schedule, next_due=next_due, next_at=next_at)
-        self._book.add(schedule).wait()
+        self._check_reach(person, schedule)
+        self._book.add(schedule, act).wait()
         log.info(f"schedule {schedule.id} ({schedule.name}) made by {person.name}")
         return self._changed(schedule)
 
-    def change_schedule(self, person: Person, asked: ChangeSchedule) -> ScheduleView:
+    def change_schedule(self, person: Person, asked: ChangeSchedule, act: Act) -> ScheduleView:
         """In effect when this returns: what is due later is due as it says now."""
         edit = self._edit_of(asked.patch)
         before = self._book.record(asked.id).wait()
-        self._checked(edit(before, 0.0))
+        self._check_reach(person, before)
+        self._check_reach(person, self._checked(edit(before, 0.0)))
 
         def edited(schedule: Schedule, now: float) -> Schedule:
             _refuse_outdated(schedule, asked.patch)
             after = edit(schedule, now)
             if after.timing != schedule.timing:
                 timing.check_future(after.timing, now)
-            return replace(after, owner=person.name, edited_at=now, revision=schedule.revision + 1)
+            return replace(
+                after,
+                owner=person.name,
+                owner_id=owner_id(person),
+                edited_at=now,
+                revision=schedule.revision + 1,
+            )
 
-        schedule = self._change(asked.id, edited, f"edited by {person.name} before its splay")
+        schedule = self._change(asked.id, edited, f"edited by {person.name} before its splay", act)
         log.info(f"schedule {schedule.id} ({schedule.name}) edited by {person.name}")
         return self._changed(schedule)
 
-    def pause_schedule(self, person: Person, asked: ById) -> ScheduleView:
+    def pause_schedule(self, person: Person, asked: ById, act: Act) -> ScheduleView:
         """Nothing of it is due until it is resumed. What runs goes on; what waits does not."""
 
         def paused(schedule: Schedule, now: float) -> Schedule:
             return replace(schedule, paused_by=schedule.paused_by or person.name)
 
-        schedule = self._change(asked.id, paused, f"paused by {person.name}")
+        schedule = self._steer(person, asked.id, paused, f"paused by {person.name}", act)
         log.info(f"schedule {schedule.id} ({schedule.name}) paused by {person.name}")
         return self._changed(schedule)
 
-    def resume_schedule(self, person: Person, asked: ById) -> ScheduleView:
+    def resume_schedule(self, person: Person, asked: ById, act: Act) -> ScheduleView:
         """From now on it is due again; what would have been due meanwhile was not."""
 
         def resumed(schedule: Schedule, now: float) -> Schedule:
             return replace(schedule, paused_by=None)
 
-        schedule = self._change(asked.id, resumed, "")
+        schedule = self._steer(person, asked.id, resumed, "", act)
         log.info(f"schedule {schedule.id} ({schedule.name}) resumed by {person.name}")
         return self._changed(schedule)
 
-    def remove_schedule(self, person: Person, asked: ById) -> dict[str, str]:
+    def remove_schedule(self, person: Person, asked: ById, act: Act) -> dict[str, str]:
         """What it has fired goes on, and its firings stay to be seen."""
 
         def removed(schedule: Schedule, now: float) -> Schedule:
             return replace(schedule, removed_at=now)
 
-        schedule = self._change(asked.id, removed, f"deleted by {person.name}")
+        schedule = self._steer(person, asked.id, removed, f"deleted by {person.name}", act)
         log.info(f"schedule {schedule.id} ({schedule.name}) deleted by {person.name}")
         self._scheduler.wake()
         return {}
 
-    def run_schedule(self, person: Person, asked: RunSchedule) -> Added:
+    def run_schedule(self, person: Person, asked: RunSchedule, act: Act) -> Added:
         """A task of it now, made by the person, beside all that is due."""
         submission.check_key(asked.key)
         schedule = self._book.record(asked.id).wait()
         fleet = self._roster.fleet()
         ids = beside(lambda: compose.targets(schedule.task, fleet))
+        check_reach(reach_of(person, fleet), {id: fleet.by_id[id].hostname for id in ids})
         new = self._scheduler.task_of(schedule, ids, fleet, person.name)
         body_hash = hashlib.sha256(f"run {asked.id}".encode()).hexdigest()
         new = replace(new, id=new_id(), key=asked.key, body_hash=body_hash)
-        added = self._book.run_now(asked.id, new, person.name).wait()
+        added = self._book.run_now(asked.id, new, act).wait()
         if added.created:
             log.info(f"schedule {schedule.id} run by hand of {person.name}: task {added.task.id}")
-            waiting = [agent for agent, _ in new.targets if agent not in new.skip]
-            self._dispatcher.opened(added.task, waiting)
+            self._dispatcher.opened(added.task, intake.to_wake(new, added.task))
         return Added(added.task.id, added.created)
 
     # ---- below
 
-    def _change(self, id: str, edit: Edit, cause: str) -> Schedule:
+    def _steer(self, person: Person, id: str, edit: Edit, cause: str, act: Act) -> Schedule:
+        self._check_reach(person, self._book.record(id).wait())
+        return self._change(id, edit, cause, act)
+
+    def _change(self, id: str, edit: Edit, cause: str, act: Act) -> Schedule:
         """What came up before is decided before, as the schedule was."""
         for _ in range(TRIES):
             try:
-                return self._book.change(id, edit, cause).wait()
+                return self._book.change(id, edit, cause, act).wait()
             except NotDecided:
                 self._scheduler.settle(id)
         raise Unavailable("the schedule fires again and again just now; nothing was changed")
+
+    def _check_reach(self, person: Person, schedule: Schedule) -> None:
+        """A limited operator has a hand in schedules of their own hosts only. Raises Forbidden."""
+        fleet = self._roster.fleet()
+        reach = reach_of(person, fleet)
+        if reach is None:
+            return
+        ids = beside(lambda: _named(schedule.task, fleet))
+        check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
 
     def _changed(self, schedule: Schedule) -> ScheduleView:
         self._scheduler.wake()
@@ -244,6 +269,7 @@ class ScheduleDesk:
         """Its hosts are those of each firing: that some name is wrong is told now."""
         try:
             submission.check(task)
+            refuse_secrets(task)
             if task.expect is not None:
                 raise InvalidValue(
                     "expect is given; the hosts of a schedule are found at each firing",
@@ -257,13 +283,12 @@ class ScheduleDesk:
             ) from error
 
 
-def _named(task: Submission, fleet: Fleet) -> None:
+def _named(task: Submission, fleet: Fleet) -> list[str]:
     """None may match now; a host that is not there, or an expression that cannot be read, is
     refused."""
     if isinstance(task.targets, str):
-        fleet.resolve(task.targets)
-    else:
-        fleet.known_ids(task.targets)
+        return fleet.resolve(task.targets)
+    return fleet.known_ids(task.targets)
 
 
 def _refuse_outdated(schedule: Schedule, patch: SchedulePatch) -> None:

@@ -7,7 +7,7 @@ the store: it looks again every second, and what the store says holds.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from gevent.event import AsyncResult, Event
 from msgspec.structs import replace
@@ -18,14 +18,17 @@ from master.changes import NewTask
 from master.database import Verb
 from master.dispatch import Dispatcher
 from master.live import Live
+from master.owners import owner
+from master.people_store import PeopleStore
+from master.reach import reach_of
 from master.records import Task
 from master.roster import Roster
 from master.schedule import FiringState, Schedule
 from master.schedule_book import ScheduleBook
 from master.scheduling import Aim, Fired
-from master.targets import Fleet
+from master.targets import Fleet, some
 from utils import failpoint, getLogger
-from wire.errors import NotFound, Refusal
+from wire.errors import Forbidden, NotFound, Refusal
 from wire.states import ENDED_TASK, AgentState
 
 log = getLogger(__name__)
@@ -36,15 +39,9 @@ AT_ONCE = 500  # schedules that are read at a time
 IN_ONE_COMMIT = 40  # of them fire together: results that come meanwhile wait for no more
 PUT_OFF_S = 5.0  # a schedule whose firing failed is tried again after so long
 
-Judge = Callable[[Schedule, Sequence[str]], None]
-
-
-def anybody_may(schedule: Schedule, hosts: Sequence[str]) -> None:
-    """A judge who lets all pass; others raise Refusal."""
-
 
 class Scheduler:
-    """Fires what is due. `judge` says whether the owner of a schedule may use those hosts now."""
+    """Fires what is due, with the rights that the owners of the schedules have then."""
 
     def __init__(
         self,
@@ -52,13 +49,13 @@ class Scheduler:
         roster: Roster,
         dispatcher: Dispatcher,
         live: Live,
-        judge: Judge = anybody_may,
+        people: PeopleStore,
     ):
         self._book = book
+        self._people = people
         self._roster = roster
         self._dispatcher = dispatcher
         self._live = live
-        self._judge = judge
         self._woken = Event()
         self._freed: set[str] = set()  # schedules of which a task has ended
         self._put_off: dict[str, float] = {}
@@ -166,9 +163,9 @@ class Scheduler:
         """After the commit: wake agents, tell readers."""
         for changed in fired.changed:
             self._dispatcher.apply(changed)
-        for opened in fired.opened:
-            log.info(f"schedule {aim.schedule} fired: task {opened.task.id}")
-            self._dispatcher.opened(opened.task, list(opened.waiting))
+        if fired.opened is not None:
+            log.info(f"schedule {aim.schedule} fired: task {fired.opened.task.id}")
+            self._dispatcher.opened(fired.opened.task, list(fired.opened.waiting))
         missed = [one for one in fired.verdicts if one.state is FiringState.MISSED]
         if missed:
             log.warning(
@@ -182,16 +179,33 @@ class Scheduler:
         """Expressions are resolved beside the hub, each once."""
         fleet = self._roster.fleet()
         resolved = beside(lambda: _resolved(schedules, fleet))
+        owners = {schedule.owner_id: schedule.owner for schedule in schedules}
+        reaches = {id: self._reach(id, name, fleet) for id, name in owners.items()}
         return [
-            self._aim(schedule, found, fleet)
+            self._aim(schedule, found, reaches[schedule.owner_id], fleet)
             for schedule, found in zip(schedules, resolved, strict=True)
         ]
 
-    def _aim(self, schedule: Schedule, found: list[str] | Refusal, fleet: Fleet) -> Aim:
+    def _reach(self, owner_id: str, name: str, fleet: Fleet) -> frozenset[str] | Refusal | None:
+        """The hosts that an owner may use now, None for all; or why there are none."""
+        try:
+            return reach_of(owner(self._people, name, owner_id), fleet)
+        except Refusal as refusal:
+            return refusal
+
+    def _aim(
+        self,
+        schedule: Schedule,
+        found: list[str] | Refusal,
+        reach: frozenset[str] | Refusal | None,
+        fleet: Fleet,
+    ) -> Aim:
         try:
             if isinstance(found, Refusal):
                 raise found
-            self._judge(schedule, found)
+            if isinstance(reach, Refusal):
+                raise reach
+            _check_reach(schedule, reach, found, fleet)
             task = self.task_of(schedule, found, fleet, f"schedule {schedule.name}")
         except Refusal as refusal:
             return Aim(schedule.id, schedule.revision, None, str(refusal))
@@ -207,6 +221,16 @@ class Scheduler:
 
     def _is_offline(self, agent: str) -> bool:
         return self._live.state(agent) is AgentState.OFFLINE
+
+
+def _check_reach(
+    schedule: Schedule, reach: frozenset[str] | None, ids: Sequence[str], fleet: Fleet
+) -> None:
+    """Raises Forbidden with the hosts that the owner may not use."""
+    outside = [] if reach is None else [id for id in ids if id not in reach]
+    if outside:
+        names = some([fleet.by_id[id].hostname for id in outside])
+        raise Forbidden(f"its owner {schedule.owner} is limited to other hosts than {names}")
 
 
 def _bound(new: NewTask, schedule: Schedule) -> NewTask:

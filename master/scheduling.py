@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master import intake, ledger
+from master import audit, intake, ledger
+from master.audit import Act
 from master.changes import Added, Changed, NewTask
 from master.ids import new_id
 from master.reader import Reader
@@ -31,6 +32,7 @@ from master.schedule import (
     put_off,
     upcoming,
 )
+from master.timing import words
 from master.transaction import Stale, Tx
 from wire.errors import Conflict, NotFound
 
@@ -65,7 +67,7 @@ class Opened(Struct, frozen=True):
 class Fired(Struct, frozen=True):
     """`again`: there is more to decide, or the schedule was edited meanwhile."""
 
-    opened: tuple[Opened, ...] = ()
+    opened: Opened | None = None
     changed: tuple[Changed, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     again: bool = False
@@ -74,18 +76,19 @@ class Fired(Struct, frozen=True):
 # ---- what people do
 
 
-def add(tx: Tx, schedule: Schedule) -> Schedule:
+def add(tx: Tx, schedule: Schedule, act: Act) -> Schedule:
     """Raises Conflict: the name is taken, or there are too many."""
     _refuse_taken(tx, schedule)
     (number,) = tx.rows("count_schedules")[0]
     if number >= MAX_SCHEDULES:
         raise Conflict(f"there are {number} schedules; at most {MAX_SCHEDULES} can be")
     tx.execute("insert_schedule", **_columns(schedule))
+    _note(tx, act, schedule)
     return schedule
 
 
 def change(
-    tx: Tx, id: str, edit: Callable[[Schedule, float], Schedule], now: float, cause: str
+    tx: Tx, id: str, edit: Callable[[Schedule, float], Schedule], now: float, cause: str, act: Act
 ) -> Schedule:
     """`edit` gives the schedule as it shall be from now on: what is due until now is decided on
     what it was. Raises NotDecided if that has yet to be done, NotFound, Conflict.
@@ -96,6 +99,8 @@ def change(
     if before.paused_by is None and is_ripe(before, now):
         raise NotDecided
     after = edit(before, now)
+    if after == before:
+        return before
     if after.name.lower() != before.name.lower():
         _refuse_taken(tx, after)
     is_off = after.paused_by is not None or after.removed_at is not None
@@ -103,6 +108,7 @@ def change(
         _take_away(tx, before, now, cause, waiting=is_off)
         after = _anew(after, now)
     _update(tx, after)
+    _note(tx, act, after)
     return replace(after, row_version=after.row_version + 1)
 
 
@@ -125,14 +131,14 @@ def _take_away(tx: Tx, schedule: Schedule, now: float, cause: str, *, waiting: b
             _settle(tx, schedule, verdict, now)
 
 
-def run_now(tx: Tx, id: str, new: NewTask, now: float, by: str) -> Added:
+def run_now(tx: Tx, id: str, new: NewTask, now: float, act: Act) -> Added:
     """A firing by hand, beside all due instants. The same key again gives the same task.
 
     Raises Conflict if a task of it is active, unless they may run beside each other.
     """
     schedule = known(tx, id)
     if new.key is not None and tx.row("idempotency_key", caller=new.created_by, key=new.key):
-        return intake.add_task(tx, new)
+        return intake.add_task(tx, new, act)
     active = _active(tx, id)
     if active and schedule.overlap != "allow":
         raise Conflict(
@@ -140,10 +146,9 @@ def run_now(tx: Tx, id: str, new: NewTask, now: float, by: str) -> Added:
             f"{schedule.overlap}; wait for the task, or cancel it"
         )
     at = _free_instant(tx, id, now)
-    added = intake.add_task(tx, replace(new, due_at=at))
-    verdict = Verdict(due=at, state=FiringState.FIRED, reason=f"by hand of {by}")
-    _insert(tx, schedule, verdict, now, task=added.task.id, by=by)
-    return added
+    verdict = Verdict(due=at, state=FiringState.FIRED, reason=f"by hand of {act.who}")
+    _insert(tx, schedule, verdict, now, task=new.id, by=act.who)
+    return intake.add_task(tx, replace(new, due_at=at), act)
 
 
 def _free_instant(tx: Tx, id: str, now: float) -> float:
@@ -173,21 +178,28 @@ def fire(tx: Tx, aim: Aim, now: float) -> Fired:
     )
     if moved != schedule:
         _move(tx, moved)
-    changed = tuple(ledger.cancel_task(tx, task) for task in decision.cancel)
+    act = Act(f"schedule {schedule.name}", "system", "schedule.fire")
+    changed = tuple(ledger.cancel_task(tx, task, act) for task in decision.cancel)
     opened = [
-        *(_carry_out(tx, schedule, verdict, aim, now, _settle) for verdict in decision.settled),
-        *(_carry_out(tx, schedule, verdict, aim, now, _insert) for verdict in decision.new),
+        *(_carry_out(tx, schedule, one, aim, now, act, _settle) for one in decision.settled),
+        *(_carry_out(tx, schedule, one, aim, now, act, _insert) for one in decision.new),
     ]
     again = decision.more or any(one.ended for one in changed)  # what it waits for is over
     verdicts = (*decision.settled, *decision.new)
-    return Fired(tuple(one for one in opened if one), changed, verdicts, again)
+    return Fired(next(filter(None, opened), None), changed, verdicts, again)
 
 
 Write = Callable[..., bool]
 
 
 def _carry_out(
-    tx: Tx, schedule: Schedule, verdict: Verdict, aim: Aim, now: float, write: Write
+    tx: Tx,
+    schedule: Schedule,
+    verdict: Verdict,
+    aim: Aim,
+    now: float,
+    act: Act,
+    write: Write,
 ) -> Opened | None:
     """Write the row, and make the task if it fires; nothing if another process was first."""
     if verdict.state is not FiringState.FIRED:
@@ -200,8 +212,8 @@ def _carry_out(
     new = replace(aim.task, id=new_id(), due_at=verdict.due)
     if not write(tx, schedule, verdict, now, task=new.id):
         return None
-    added = intake.add_task(tx, new)
-    return Opened(added.task, tuple(id for id, _ in new.targets if id not in new.skip))
+    task = intake.add_task(tx, new, act).task
+    return Opened(task, tuple(intake.to_wake(new, task)))
 
 
 def _busy(tx: Tx, schedule: Schedule, now: float) -> Busy:
@@ -225,6 +237,19 @@ def forget(tx: Tx, before: float, limit: int) -> int:
     firing is left; at most `limit` rows of each."""
     gone = tx.execute("forget_firings", before=before, limit=limit)
     return gone + tx.execute("forget_schedules", before=before, limit=limit)
+
+
+def _note(tx: Tx, act: Act, schedule: Schedule) -> None:
+    """Not its script, arguments or environment, which may hold secrets."""
+    audit.append(
+        tx,
+        act,
+        f"schedule:{schedule.id}",
+        name=schedule.name,
+        revision=schedule.revision,
+        when=words(schedule.timing),
+        targets=schedule.task.targets,
+    )
 
 
 # ---- rows

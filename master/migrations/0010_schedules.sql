@@ -12,7 +12,7 @@ CREATE TABLE schedules (
     misfire_most BIGINT NOT NULL,
     misfire_grace_s BIGINT NOT NULL,
     owner TEXT NOT NULL,
-    owner_id TEXT,
+    owner_id TEXT NOT NULL,
     created_by TEXT NOT NULL,
     created_at DOUBLE PRECISION NOT NULL,
     edited_at DOUBLE PRECISION NOT NULL,

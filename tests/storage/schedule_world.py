@@ -12,8 +12,9 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from master.gate import Person
+from master.audit import Act
 from master.live import Live
+from master.rights import Person
 from master.roster import Roster
 from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
@@ -30,8 +31,8 @@ from wire.schedules import (
     Timing,
 )
 
-ALICE = Person("alice", "operator")
 AUTH = Auth()
+ACT = Act("alice", "session", "schedule.change")
 DAY_S = 86_400.0
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Shanghai", "UTC"]
 
@@ -81,7 +82,9 @@ class Process:
         roster.load(self.storage.all_agents().wait(), [])
         self.dispatcher = Silent()
         book = self.storage.schedules
-        self.scheduler = Scheduler(book, roster, self.dispatcher, Live(roster, clock))
+        self.scheduler = Scheduler(
+            book, roster, self.dispatcher, Live(roster, clock), self.storage.people
+        )
         self.desk = ScheduleDesk(book, self.scheduler, roster, self.dispatcher)
 
     def next_at(self) -> float | None:
@@ -102,6 +105,8 @@ class World:
         self.paused: dict[str, Timing] = {}
         house = House(Storage(self.path, clock=self.clock), self.clock, self.path)
         house.enrol("web01", "db1")
+        account = house.store.people.add("alice", "operator", None, "no password").wait()
+        self.alice = Person("alice", "operator", person=account.id)
         house.store.close()
         self.processes = [self._process(), self._process()]
 
@@ -153,7 +158,7 @@ class World:
 
     def add(self) -> None:
         spec = self.make_spec()
-        view = self._desk().add_schedule(ALICE, AddSchedule(AUTH, spec))
+        view = self._desk().add_schedule(self.alice, AddSchedule(AUTH, spec), ACT)
         self.timings[view.id] = spec.when
         self._due_from_now(view.id, spec.when)
 
@@ -163,7 +168,7 @@ class World:
         id = self.random.choice(list(self.timings))
         timing = self.random.choice([self.timings[id], self.make_timing()])
         patch = SchedulePatch(when=timing, overlap=self.make_overlap())
-        self._desk().change_schedule(ALICE, ChangeSchedule(AUTH, id, patch))
+        self._desk().change_schedule(self.alice, ChangeSchedule(AUTH, id, patch), ACT)
         if timing != self.timings[id]:
             self._due_no_more(id)
             self.timings[id] = timing
@@ -180,7 +185,7 @@ class World:
         if not self.timings:
             return
         id = self.random.choice(list(self.timings))
-        self._desk().pause_schedule(ALICE, ById(AUTH, id))
+        self._desk().pause_schedule(self.alice, ById(AUTH, id), ACT)
         self._due_no_more(id)
         self.paused[id] = self.timings.pop(id)
 
@@ -188,7 +193,7 @@ class World:
         if not self.paused:
             return
         id = self.random.choice(list(self.paused))
-        self._desk().resume_schedule(ALICE, ById(AUTH, id))
+        self._desk().resume_schedule(self.alice, ById(AUTH, id), ACT)
         self.timings[id] = self.paused.pop(id)
         self._due_from_now(id, self.timings[id])
 
@@ -196,7 +201,7 @@ class World:
         if len(self.timings) < 5:
             return
         id = self.random.choice(list(self.timings))
-        self._desk().remove_schedule(ALICE, ById(AUTH, id))
+        self._desk().remove_schedule(self.alice, ById(AUTH, id), ACT)
         self._due_no_more(id)
         del self.timings[id]
 
@@ -204,7 +209,7 @@ class World:
         process = self.random.choice(self.processes)
         for task in process.storage.active_tasks().wait():
             if self.random.random() < 0.7:
-                process.dispatcher.apply(process.storage.cancel_task(task.id, "alice").wait())
+                process.dispatcher.apply(process.storage.cancel_task(task.id, ACT).wait())
         process.scheduler.round()
 
     def finish(self) -> None:
@@ -214,7 +219,7 @@ class World:
         process = self.processes[0]
         while process.storage.count_active_tasks().wait():
             for task in process.storage.active_tasks().wait():
-                process.dispatcher.apply(process.storage.cancel_task(task.id, "alice").wait())
+                process.dispatcher.apply(process.storage.cancel_task(task.id, ACT).wait())
             process.scheduler.round()
 
     # ---- what is made
