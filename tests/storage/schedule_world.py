@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct, field
 
 from master.audit import Act
+from master.changes import Changed
+from master.dispatch import Dispatcher
 from master.live import Live
+from master.records import Task
 from master.rights import Person
 from master.roster import Roster
 from master.schedule_desk import ScheduleDesk
@@ -59,16 +63,16 @@ class Facts(Struct):
     edits: dict[str, list[float]] = field(default_factory=dict)
 
 
-class Silent:
-    """A dispatcher that wakes nobody."""
+class Silent(Dispatcher):
+    """Wakes nobody."""
 
     def __init__(self) -> None:
         self.on_task = lambda task: None
 
-    def opened(self, task, agents) -> None:
+    def opened(self, task: Task, agents: list[str]) -> None:
         self.on_task(task)
 
-    def apply(self, changed) -> None:
+    def apply(self, changed: Changed) -> None:
         for task in changed.tasks:
             self.on_task(task)
 
@@ -248,7 +252,7 @@ class World:
     def _any_timing(self) -> Timing:
         pick, zone = self.random, self.random.choice(ZONES)
         kind = pick.choice(["cron"] * 5 + ["every"] * 3 + ["once"])
-        bounds = {}
+        bounds: dict[str, Any] = {}
         if pick.random() < 0.1 and kind != "once":
             bounds = {"start": self._iso(pick.uniform(0, 2)), "end": self._iso(pick.uniform(3, 6))}
         if kind == "once":

@@ -70,13 +70,13 @@ def check(facts: Facts, rows: list[Row], tasks: list[tuple[str, float, str]]) ->
                 if due <= span.until:
                     must[due] = span.timing
         for due in must:
-            if due not in own and not any(row.due <= due <= row.until for row in covered):
+            if due not in own and not any(row.due <= due <= (row.until or 0) for row in covered):
                 faults.append(f"{schedule}: {iso(due)} was due by {must[due]} and has no row")
-        for due, row in own.items():
-            if due not in may:
-                faults.append(f"{schedule}: {iso(due)} was never due, and is {row.state}")
-            if made[schedule, due] != (row.state == "fired"):
-                faults.append(f"{schedule}: {iso(due)} {row.state}, {made[schedule, due]} tasks")
+        for at, row in own.items():
+            if at not in may:
+                faults.append(f"{schedule}: {iso(at)} was never due, and is {row.state}")
+            if made[schedule, at] != (row.state == "fired"):
+                faults.append(f"{schedule}: {iso(at)} {row.state}, {made[schedule, at]} tasks")
             faults += judge(facts, row, spans)
     if sum(made.values()) != sum(row.state == "fired" for row in rows):
         faults.append("there are tasks of no firing")

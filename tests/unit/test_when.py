@@ -120,7 +120,7 @@ def test_it_gives_up_where_nothing_can_ever_fit():
 def test_it_never_skips_or_repeats_a_step(seconds, anchor, instant):
     when = When(kind="every", seconds=seconds, anchor=anchor)
     first = next_after(when, instant)
-    assert first > instant
+    assert first is not None and first > instant
     assert first == anchor or first - seconds <= instant
     assert (first - anchor) % seconds == 0
     assert next_after(when, first) == first + seconds
