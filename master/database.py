@@ -296,7 +296,7 @@ class _Writer:
             tx.prefetch(item.needs for item in items)
             for item in items:
                 self._run(tx, connection, item)
-            tx.flush()
+            tx.finish()
             connection.execute("COMMIT")
         except Exception as error:
             self._roll_back(error)

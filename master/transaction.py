@@ -284,6 +284,10 @@ class Tx:
         self._write_sweeps()
         self._write_chunks()
         self._write_meta()
+
+    def finish(self) -> None:
+        """Before the commit. Acts are numbered and written last, in one statement for all verbs."""
+        self.flush()
         self._write_acts()
 
     # ---- below: fetching

@@ -79,7 +79,7 @@ def acknowledge_before_commit() -> None:
         tx.prefetch(item.needs for item in items)
         for item in items:
             self._run(tx, connection, item)
-        tx.flush()
+        tx.finish()
         if time.monotonic() - began_at > 3:
             connection.execute("COMMIT")
         return None
