@@ -116,7 +116,10 @@ def _show_a_task(fleet: Fleet) -> bool:
 
 
 def _show_the_way_in(fleet: Fleet, demo: Path) -> None:
-    print(f"\nurl    {fleet.url}\ntoken  {_shown(demo / 'token')}\n", flush=True)
+    code = (fleet.master.state_dir / "setup-code").read_text().strip()
+    print(f"\nurl    {fleet.url}\ntoken  {_shown(demo / 'token')}\n")
+    print(f"Log in with what is in the token's file, or make yourself an account:\n\n    {code}\n")
+    print(f"is the code for {fleet.url}/setup\n", flush=True)
 
 
 def _shown(path: Path) -> Path:

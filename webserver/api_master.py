@@ -8,7 +8,7 @@ from webserver.body import refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery
 from wire.requests import JustAuth
-from wire.views import StatusView, WhoAmI
+from wire.views import StatusView
 
 
 class Released(Struct):
@@ -23,7 +23,7 @@ async def get_status(request: web.Request, caller: Caller, _: NoQuery) -> web.St
 
 async def whoami(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """For a program that wants to know what its token is good for."""
-    return await json_answer(request, WhoAmI(caller.name, caller.role))
+    return await json_answer(request, caller.who)
 
 
 async def release_handouts(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:

@@ -13,17 +13,14 @@ from webserver.openapi import DOCUMENT, make_document
 from webserver.proxies import PROXIES, Proxies
 from webserver.rendering import static_files
 from webserver.routes import ROUTES
-from webserver.sessions import Sessions
 
 
-def make_app(
-    master: Master, *, sessions: Sessions | None = None, proxies: Proxies | None = None
-) -> web.Application:
+def make_app(master: Master, *, proxies: Proxies | None = None) -> web.Application:
     """The application; `master` is the bridge, or in tests a fake that answers like it."""
     app = web.Application(middlewares=[arrive, errors], client_max_size=MAX_BODY_BYTES)
     app[MASTER] = master
     app[PROXIES] = proxies or Proxies()
-    app[DOOR] = Door(master, sessions or Sessions())
+    app[DOOR] = Door(master)
     app[HUB] = Hub(master)
     app[DIFFS] = Diffs()
     app[DOCUMENT] = make_document(ROUTES)

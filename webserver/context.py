@@ -1,4 +1,4 @@
-"""What does a handler find in its application? The master, the sessions, and who is calling."""
+"""What does a handler find in its application? The master, and who is calling."""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -7,8 +7,11 @@ from aiohttp import web
 from msgspec import Struct
 
 from wire.requests import Auth
+from wire.views import WhoAmI
 
 T = TypeVar("T")
+
+ROLES = ("viewer", "operator", "admin")  # the higher may all that the lower may
 
 
 class Master(Protocol):
@@ -29,13 +32,31 @@ class Caller:
     """Who makes a request, as the master confirmed it a moment ago.
 
     `auth` goes with every call to the master, which judges it again: the web itself
-    grants nothing. `form_token` is what forms of this caller must carry.
+    grants nothing. `form_token` is what forms of this caller must carry; "" for a program.
     """
 
     auth: Auth
-    name: str
-    role: str
+    who: WhoAmI
     form_token: str = ""
 
+    @property
+    def name(self) -> str:
+        return self.who.name
+
+    @property
+    def role(self) -> str:
+        return self.who.role
+
+    @property
+    def hosts(self) -> str | None:
+        """The expression that an operator is limited to; None: no limit."""
+        return self.who.hosts
+
+    def at_least(self, role: str) -> bool:
+        """For what is shown; the master judges what is done."""
+        return self.role in ROLES and ROLES.index(self.role) >= ROLES.index(role)
+
+
+NOBODY = WhoAmI("", "", kind="nobody")
 
 MASTER: web.AppKey[Master] = web.AppKey("master")

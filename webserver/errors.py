@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,7 +20,7 @@ from webserver.refusals import (
     RequestTimeout,
 )
 from webserver.rendering import render
-from wire.errors import Internal, Malformed, NotFound, Refusal, TooLarge
+from wire.errors import Internal, Malformed, NotFound, Refusal, TooLarge, TooManyAttempts
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ _TITLES = {
     409: "That does not fit what is there now",
     413: "Too large",
     422: "A value is not right",
+    429: "Too many attempts",
     503: "The master is away",
 }
 
@@ -128,6 +130,8 @@ def _headers(refusal: Refusal) -> dict[str, str]:
         return {"WWW-Authenticate": 'Bearer realm="mschedule"'}
     if refusal.status == 503:
         return {"Retry-After": str(RETRY_AFTER_S)}
+    if isinstance(refusal, TooManyAttempts):
+        return {"Retry-After": str(wait_s(refusal))}
     if isinstance(refusal, MethodNotAllowed):
         return {"Allow": (refusal.details or {})["allow"]}
     if isinstance(refusal, RangeNotSatisfiable):
@@ -137,13 +141,18 @@ def _headers(refusal: Refusal) -> dict[str, str]:
     return {}
 
 
+def wait_s(refusal: TooManyAttempts) -> int:
+    """After how many seconds another attempt is looked at, rounded up."""
+    left_s = (refusal.details or {}).get("retry_after_s", 1)
+    return max(1, math.ceil(left_s)) if isinstance(left_s, int | float) else 1
+
+
 def _page(request: web.Request, refusal: Refusal) -> web.Response:
     away = refusal.status == 503
-    session = request.app[DOOR].session(request)
     return render(
         "error.html",
         status=refusal.status,
-        caller=request.app[DOOR].page_caller(request) if session else None,
+        caller=request.app[DOOR].known_caller(request),
         in_the_open=seen(request).in_the_open,
         title=_TITLES.get(refusal.status, "Something broke"),
         message=refusal.message,

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from webserver.body import query, read_form
 from webserver.cookies import SESSION, read_cookie
-from webserver.door import DOOR, FORM_TOKEN_FIELD
+from webserver.door import FORM_TOKEN_FIELD, check_form_token
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ async def own_form(request: web.Request, cookie_name: str = SESSION) -> Form:
     """The form, if it comes from a page that we gave to this browser; else Forbidden."""
     form = Form(await read_form(request))
     cookie = read_cookie(request, cookie_name)
-    request.app[DOOR].check_form_token(cookie, form.text(FORM_TOKEN_FIELD))
+    check_form_token(cookie, form.text(FORM_TOKEN_FIELD))
     return form
 
 

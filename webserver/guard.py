@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from webserver.connections import Connection
-from webserver.context import Caller
+from webserver.context import NOBODY, Caller
 from webserver.door import DOOR, SAFE, check_origin, login_url
 from webserver.endpoint import Face, May, Route
 from webserver.logs import NAME
 from webserver.proxies import PROXIES, SEEN, seen
 from webserver.refusals import LoginNeeded
-from wire.errors import Unauthenticated
+from wire.errors import Forbidden, Unauthenticated
 from wire.requests import Auth
 
 Served = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -73,7 +73,7 @@ def _to_own_site(handle: Served) -> Served:
 
 def _open_to_all(route: Route) -> Served:
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await route.handler(request, Caller(Auth(None, seen(request).address), "", ""))
+        return await route.handler(request, Caller(Auth(None, seen(request).address), NOBODY))
 
     return handle
 
@@ -87,11 +87,20 @@ def _for_programs(route: Route) -> Served:
 
 def _for_people(route: Route) -> Served:
     async def handle(request: web.Request) -> web.StreamResponse:
-        door = request.app[DOOR]
         try:
-            return await route.handler(request, door.page_caller(request))
-        except Unauthenticated:  # the token behind the session has ended
-            door.end_session(request)
+            caller = await request.app[DOOR].page_caller(request)
+            _check_shown(route, caller)
+            return await route.handler(request, caller)
+        except Unauthenticated:  # the session has ended
             raise LoginNeeded(login_url(request)) from None
 
     return handle
+
+
+def _check_shown(route: Route, caller: Caller) -> None:
+    """No form is shown to whom the master would refuse it.
+
+    Only shown: what is sent all the same goes to the master, who refuses it and notes that.
+    """
+    if route.method in SAFE and not caller.at_least(route.may):
+        raise Forbidden(f"this page needs the role {route.may}, and you are {caller.role}")

@@ -48,8 +48,16 @@ _PLACES = {
     "agent": "Id of an agent.",
     "group": "Name of a saved group, without the @.",
     "join_token": "Id of a join token.",
+    "person": "Id of a person.",
+    "session": "Id of a session.",
+    "token": "Id of a token, which is not its secret.",
 }
-_REFUSAL_HEADERS = {401: "WWW-Authenticate", 416: "Content-Range", 503: "Retry-After"}
+_REFUSAL_HEADERS = {
+    401: "WWW-Authenticate",
+    416: "Content-Range",
+    429: "Retry-After",
+    503: "Retry-After",
+}
 
 Json = dict[str, Any]
 

@@ -14,7 +14,7 @@ from wire.views import StatusView
 
 
 async def framed(
-    request: web.Request, caller: Caller, name: str, *, status: int = 200, **values: Any
+    request: web.Request, caller: Caller, name: str, /, *, status: int = 200, **values: Any
 ) -> web.Response:
     """A page from a template, with what the frame shows."""
     return render(

@@ -17,7 +17,6 @@ from webserver.page_frame import framed
 from webserver.rendering import render
 from webserver.words import BETWEEN_WAVES, may_not_fit, what_will_happen
 from wire.errors import (
-    Forbidden,
     InvalidValue,
     Malformed,
     NotFound,
@@ -102,7 +101,7 @@ async def submit_form(request: web.Request, caller: Caller) -> web.StreamRespons
     try:
         key = idempotency_key([draft.key] if draft.key else [])
         added = await submit(request.app[MASTER], caller, submission, key)
-    except (Unauthenticated, Forbidden):
+    except Unauthenticated:
         raise
     except Unavailable as refusal:
         draft.errors[""] = (
@@ -138,7 +137,7 @@ async def _preview(request: web.Request, caller: Caller, draft: Draft) -> Previe
         if draft.texts["targets"]:
             return await _preview_of_expression(request, caller, submission)
         return await _preview_of_ticks(request, caller, submission, draft.ticked)
-    except (Unauthenticated, Forbidden):
+    except Unauthenticated:
         raise
     except Unavailable:
         return Preview(wrong="The master is away, so nothing can be said about hosts now.")

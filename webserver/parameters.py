@@ -73,6 +73,10 @@ class AgentsQuery(PageQuery, frozen=True, kw_only=True):
     ] = False
 
 
+class TokensQuery(PageQuery, frozen=True, kw_only=True):
+    all: Annotated[bool, Meta(description="true: those of everybody, for admins.")] = False
+
+
 class TasksQuery(PageQuery, frozen=True, kw_only=True):
     state: Annotated[TaskState, Meta(description="Only tasks in this state.")] | None = None
     text: Annotated[Text, Meta(description="A part of the name or the id.")] | None = None

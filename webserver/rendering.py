@@ -89,6 +89,7 @@ def _environment() -> jinja2.Environment:
 
 def render(
     name: str,
+    /,
     *,
     status: int = 200,
     caller: Caller | None = None,

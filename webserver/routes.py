@@ -20,13 +20,13 @@ from webserver import (
     page_groups,
     page_host,
     page_hosts,
-    page_login,
     page_new_task,
     page_run,
     page_steering,
     page_task,
     page_tasks,
     routes_hosts,
+    routes_people,
 )
 from webserver.diffs import DiffView
 from webserver.endpoint import (
@@ -258,14 +258,12 @@ API = (
         "Is the web server there, and the master", Answer(open_doors.Health),
     ),
     *routes_hosts.API,
+    *routes_people.API,
 )  # fmt: skip
 
 PAGES = (
     Route("GET", "/api", page_api.show_reference, May.ANYONE),
     Route("GET", "/", page_tasks.home, May.VIEWER),
-    Route("GET", "/login", page_login.show_login, May.ANYONE),
-    Route("POST", "/login", page_login.log_in, May.ANYONE),
-    Route("POST", "/logout", page_login.log_out, May.ANYONE),
     Route("POST", "/handouts/release", page_frame.release_handouts, May.ADMIN),
     Route("GET", "/hosts", page_hosts.show_hosts, May.VIEWER),
     Route("GET", "/hosts/{agent}", page_host.show_host, May.VIEWER),
@@ -292,6 +290,7 @@ PAGES = (
     Route("GET", "/audit", page_audit.show_audit, May.ADMIN),
     Route("GET", "/audit/{name}", page_audit.give_file, May.ADMIN),
     Route("GET", "/static/{version}/{name}", open_doors.static_file, May.ANYONE),
+    *routes_people.PAGES,
 )
 
 ROUTES = API + PAGES

@@ -35,7 +35,7 @@ expected-statuses = {json.dumps(FINE)}
 
 # A cursor is a text that only a list can have made.
 [[operations]]
-include-path-regex = "/(agents|tasks|runs)$"
+include-path-regex = "/(agents|tasks|runs|people|tokens)$"
 include-method = "GET"
 checks.positive_data_acceptance.expected-statuses = {json.dumps([*FINE, "400"])}
 

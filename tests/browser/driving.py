@@ -22,6 +22,17 @@ def launch(playwright: Playwright) -> Browser:
 
 
 def log_in(page: Page, fleet: Fleet, path: str = "/") -> None:
+    """As an admin, with the token of the first start."""
     page.goto(f"{fleet.url}/login?next={path}")
-    page.get_by_label("API token").fill(fleet.token)
-    page.get_by_role("button", name="Log in").click()
+    field = page.get_by_label("API token")
+    if not field.is_visible():
+        page.get_by_text("With an API token").click()
+    field.fill(fleet.token)
+    page.get_by_role("button", name="Use the token").click()
+
+
+def log_in_as(page: Page, url: str, name: str, password: str) -> None:
+    page.goto(f"{url}/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in", exact=True).click()

@@ -1,13 +1,16 @@
 """A master small enough to read: it knows who may call, records calls, answers as it is told."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wire.errors import Forbidden, NotFound, Refusal, Unauthenticated
+from wire.people import Doors, NewSession, NewToken, PersonView, SessionView, TokenView
 from wire.views import (
     Added,
     AgentView,
@@ -42,6 +45,12 @@ TASK = "t0123456789abcdef"
 RUN = "r0123456789abcdef"
 NOW = "2026-11-21T08:50:00.123Z"
 
+PASSWORD = "correct horse battery"
+PERSON = "p0123456789abcdef"
+TOKEN = "k0123456789abcdef"
+SESSION = "s0123456789abcdef"
+
+FOR_ANYONE = {"get_doors", "log_in", "set_up"}
 OPERATORS_ONLY = {
     "add_task",
     "retry_task",
@@ -51,7 +60,16 @@ OPERATORS_ONLY = {
     "resume_task",
     "change_task",
 }
-ADMINS_ONLY = {"set_labels", "release_handouts", "get_audit"}
+ADMINS_ONLY = {
+    "set_labels",
+    "release_handouts",
+    "get_audit",
+    "get_people",
+    "get_person",
+    "add_person",
+    "change_person",
+    "remove_person",
+}
 
 
 def make_agent(id: str = WEB01, hostname: str = "web01", **changes: Any) -> AgentView:
@@ -141,12 +159,54 @@ def make_status(**changes: Any) -> StatusView:
     return StatusView(**(values | changes))
 
 
+def make_person(**changes: Any) -> PersonView:
+    values: dict[str, Any] = {
+        "id": PERSON,
+        "name": "otto",
+        "role": "operator",
+        "hosts": "@env:staging",
+        "disabled": False,
+        "created_at": NOW,
+        "last_login": None,
+        "sessions": 1,
+    }
+    return PersonView(**(values | changes))
+
+
+def make_session(**changes: Any) -> SessionView:
+    values: dict[str, Any] = {
+        "id": SESSION,
+        "address": "192.0.2.7",
+        "created_at": NOW,
+        "last_used": NOW,
+        "expires_at": NOW,
+        "current": False,
+    }
+    return SessionView(**(values | changes))
+
+
+def make_token(**changes: Any) -> TokenView:
+    values: dict[str, Any] = {
+        "id": TOKEN,
+        "name": "nightly",
+        "role": "operator",
+        "acts_as": "operator",
+        "owner": "otto",
+        "created_at": NOW,
+        "expires_at": None,
+        "last_used": None,
+        "revoked_at": None,
+        "state": "active",
+    }
+    return TokenView(**(values | changes))
+
+
 class FakeMaster:
     """Answers are set by method: a value, a Refusal, or a function of the payload."""
 
     def __init__(self) -> None:
         self.away = False
-        self.people = dict(PEOPLE)
+        self.people = dict(PEOPLE)  # by the secret of a token or a session
         self.calls: list[tuple[str, Any]] = []
         self.timeouts: list[tuple[str, float | None]] = []
         self.answers: dict[str, Any] = {
@@ -165,6 +225,22 @@ class FakeMaster:
             "get_task_targets": TargetsView("web01", 1, "d2", 0, [WEB01]),
             "retry_task": Added("t2", True),
             "changes": EventsAnswer("m-1", []),
+            "get_doors": Doors(False),
+            "log_in": self._log_in,
+            "log_in_by_token": self._log_in_by_token,
+            "log_out": self._log_out,
+            "log_out_everywhere": {},
+            "change_password": {},
+            "end_session": {},
+            "revoke_token": {},
+            "remove_person": {},
+            "get_sessions": Page([make_session(current=True), make_session(id="s2")]),
+            "get_tokens": Page([make_token()]),
+            "get_people": Page([make_person()]),
+            "get_person": make_person(),
+            "add_person": make_person(),
+            "change_person": make_person(),
+            "add_token": NewToken("mst_" + "x" * 43, make_token()),
         }
 
     def answer(self, method: str, answer: object) -> None:
@@ -184,6 +260,8 @@ class FakeMaster:
         return msgspec.convert(msgspec.to_builtins(answer, builtin_types=(bytes,)), reply_type)
 
     def _judge(self, method: str, payload: Any) -> WhoAmI:
+        if method in FOR_ANYONE:
+            return WhoAmI("", "")
         if isinstance(self.answers.get("whoami"), Refusal):
             raise self.answers["whoami"]
         who = self.people.get(payload.auth.token)
@@ -207,3 +285,22 @@ class FakeMaster:
 
     def _task(self, payload: Any) -> TaskView | Refusal:
         return make_task() if payload.id == TASK else NotFound(f"there is no task {payload.id}")
+
+    def _log_in(self, payload: Any) -> NewSession | Refusal:
+        for who in PEOPLE.values():
+            if (who.name, PASSWORD) == (payload.name, payload.password):
+                self.people.pop(payload.auth.token, None)
+                return self._open(replace(who, kind="session", person=PERSON))
+        return Unauthenticated("name or password is wrong")
+
+    def _log_in_by_token(self, payload: Any) -> NewSession:
+        return self._open(self.people[payload.auth.token])
+
+    def _log_out(self, payload: Any) -> dict[str, str]:
+        self.people.pop(payload.auth.token, None)
+        return {}
+
+    def _open(self, who: WhoAmI) -> NewSession:
+        secret = "mss_" + secrets.token_urlsafe(32)
+        self.people[secret] = who
+        return NewSession(secret, who)

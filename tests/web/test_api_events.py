@@ -11,7 +11,7 @@ from webserver.context import Caller
 from webserver.events import HUB, MOST_RUNS, Batch, Gone, Hub, Stream
 from wire.errors import NotFound, Unavailable
 from wire.requests import Auth
-from wire.views import Event, EventsAnswer
+from wire.views import Event, EventsAnswer, WhoAmI
 
 URL = f"/api/v1/tasks/{TASK}/events"
 ALL = "/api/v1/events"
@@ -162,7 +162,7 @@ async def test_it_refuses_an_id_that_no_event_had(client, ring, id):
     assert (await response.json())["error"]["field"] == "Last-Event-ID"
 
 
-CALLER = Caller(Auth(ALICE), "alice", "admin")
+CALLER = Caller(Auth(ALICE), WhoAmI("alice", "admin"))
 
 
 def make_event(n, task=TASK, kind="run", moved=False, **data):
@@ -344,7 +344,7 @@ async def test_it_wakes_who_waits_for_a_change():
 
 async def test_it_drops_the_client_whose_token_ended_and_keeps_the_others(master, ring):
     hub = Hub(master)
-    gone = Caller(Auth("ended-token-123"), "eve", "viewer")
+    gone = Caller(Auth("ended-token-123"), WhoAmI("eve", "viewer"))
     master.people["ended-token-123"] = master.people[ALICE]
     first = await hub.open(TASK, gone, lambda: None)
     second = await hub.open(TASK, CALLER, lambda: None)

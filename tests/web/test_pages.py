@@ -24,7 +24,7 @@ FORM = {"script": "echo hello", "timeout": "60", "parallel": "1", "agent": WEB01
 
 
 def hidden(page, name):
-    """The value of a hidden field; the last one, since the first may be of the log-out form."""
+    """The value of a hidden field; the last one."""
     return unescape(re.findall(rf'name="{name}" value="([^"]*)"', page)[-1])
 
 
@@ -70,6 +70,9 @@ async def test_it_says_beside_the_field_that_a_token_is_wrong(stranger, token):
     text = await response.text()
     assert "not a valid token" in text
     assert "<b>x" not in text
+    assert stranger.session.cookie_jar.filter_cookies(stranger.make_url("/")).keys() == {
+        "mschedule_visitor"
+    }
 
 
 async def test_it_refuses_a_login_that_no_page_of_ours_sent(stranger):
@@ -98,8 +101,8 @@ async def test_it_lets_go_after_the_logout(browser):
     assert (await browser.get("/tasks", allow_redirects=False)).status == 303
 
 
-async def test_it_asks_to_log_in_again_when_the_token_has_ended(browser, master):
-    del master.people[ALICE]
+async def test_it_asks_to_log_in_again_when_the_session_has_ended(browser, master):
+    master.people.clear()
     response = await browser.get("/tasks", allow_redirects=False)
     assert response.headers["Location"].startswith("/login")
 
