@@ -1,5 +1,7 @@
 """Which hosts are there? The page that lists agents; one host's page is in page_host.py."""
 
+from typing import Any
+
 from aiohttp import web
 
 from webserver.body import one_of
@@ -10,6 +12,7 @@ from wire.requests import ListAgents
 from wire.states import AgentState
 from wire.views import Page
 
+LOUD = 50  # hosts of a kind that are shown above the list
 ON_A_PAGE = 200  # without JavaScript; with it rows are fetched as they come into view
 
 # What one may sort by → the heading of its column.
@@ -39,6 +42,8 @@ async def show_hosts(request: web.Request, caller: Caller) -> web.StreamResponse
         facts=False,
     )
     page = await request.app[MASTER].call("get_agents", ask, Page)
+    first = not any(given.values())
+    standing = await _told_loudly(request, caller) if first else {}
     chosen: dict[str, str | None] = {name: given.get(name) for name in ("text", "state", "label")}
     return await framed(
         request,
@@ -46,6 +51,9 @@ async def show_hosts(request: web.Request, caller: Caller) -> web.StreamResponse
         "hosts.html",
         hosts=page.items,
         total=page.total,
+        waiting=standing.get("pending", []),
+        quarantined=standing.get("quarantined", []),
+        renamed=standing.get("renamed", []),
         given=given,
         filtered=any(chosen.values()),
         states=list(AgentState),
@@ -55,6 +63,19 @@ async def show_hosts(request: web.Request, caller: Caller) -> web.StreamResponse
         more=page.next
         and link("/hosts", chosen | {"sort": given.get("sort"), "cursor": page.next}),
     )
+
+
+async def _told_loudly(request: web.Request, caller: Caller) -> dict[str, list[Any]]:
+    """Hosts that somebody must decide about: the first of each kind."""
+    asked = {
+        "pending": ListAgents(caller.auth, LOUD, facts=False, standing="pending"),
+        "quarantined": ListAgents(caller.auth, LOUD, facts=False, standing="quarantined"),
+        "renamed": ListAgents(caller.auth, LOUD, facts=False, standing="enrolled", renamed=True),
+    }
+    found: dict[str, list[Any]] = {}
+    for name, ask in asked.items():
+        found[name] = (await request.app[MASTER].call("get_agents", ask, Page)).items
+    return found
 
 
 def _turned(sort: str, name: str) -> str:

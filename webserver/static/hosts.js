@@ -119,6 +119,7 @@ function row(host, n) {
   const link = /** @type {HTMLAnchorElement} */ (element("a", "", host.hostname));
   link.href = `/hosts/${host.id}`;
   name.append(link);
+  if (host.claimed_hostname) name.append(" ", element("strong", "bad", `now ${host.claimed_hostname}`));
   const labels = element("td", "labels");
   for (const [key, value] of Object.entries(host.labels).sort()) labels.append(element("span", "label", `${key}:${value}`), " ");
   made.append(
