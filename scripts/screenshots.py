@@ -123,6 +123,11 @@ def _all_pages(browser: Browser, fleet: Fleet, task: str, folder: Path) -> None:
         "diff": f"/tasks/{task}/diff?left={good}&right={run}",
         "missing": "/tasks/nothing",
         "login": "/login",
+        "setup": "/setup",
+        "account": "/account",
+        "people": "/people",
+        "person": f"/people/{_some_people(fleet)}",
+        "tokens": "/tokens",
     }
     schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
     for scheme in schemes:
@@ -133,6 +138,20 @@ def _all_pages(browser: Browser, fleet: Fleet, task: str, folder: Path) -> None:
                 page.wait_for_timeout(400)
                 page.screenshot(path=folder / f"{name}-{size[0]}-{scheme}.png", full_page=True)
             page.context.close()
+
+
+def _some_people(fleet: Fleet) -> str:
+    """Two people and a token; the id of the second."""
+    people = (
+        {"name": "alice", "role": "viewer"},
+        {"name": "otto", "role": "operator", "hosts": "@role:web"},
+    )
+    for person in people:
+        answer = fleet.api.call("POST", "/api/v1/people", person | {"password": "a long password"})
+        assert answer.status == 201, answer.body
+    token = {"name": "nightly backup", "role": "operator", "expires_in": 90 * 86_400}
+    assert fleet.api.call("POST", "/api/v1/tokens", token).status == 201
+    return str(answer.json["id"])
 
 
 def _page(

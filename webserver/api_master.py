@@ -8,7 +8,7 @@ from webserver.body import refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery
 from wire.requests import JustAuth
-from wire.views import StatusView
+from wire.views import StatusView, WhoAmI
 
 
 class Released(Struct):
@@ -23,7 +23,12 @@ async def get_status(request: web.Request, caller: Caller, _: NoQuery) -> web.St
 
 async def whoami(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """For a program that wants to know what its token is good for."""
-    return await json_answer(request, caller.who)
+    return await json_answer(request, await who_now(request, caller))
+
+
+async def who_now(request: web.Request, caller: Caller) -> WhoAmI:
+    """As the master says now: what was revoked a moment ago is nobody's."""
+    return await request.app[MASTER].call("whoami", JustAuth(caller.auth), WhoAmI)
 
 
 async def release_handouts(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:

@@ -6,6 +6,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from webserver.answers import json_answer
+from webserver.api_master import who_now
 from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery, PageQuery, TokensQuery
@@ -66,7 +67,7 @@ class TokenWish(Struct, forbid_unknown_fields=True):
 
 async def get_me(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """The same as `whoami`."""
-    return await json_answer(request, caller.who)
+    return await json_answer(request, await who_now(request, caller))
 
 
 async def change_my_password(

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.browser.conftest import TIMEOUT_MS
 from tests.browser.driving import log_in_as
 from tests.fleet import Fleet
+from tests.support import until
 
 ZOE, OTTO = "a password of zoe", "a password of otto"
 
@@ -142,6 +143,6 @@ def test_a_wrong_password_is_said_and_a_new_one_holds(
     log_in_as(elsewhere, own_fleet.url, "zoe", ZOE + " twice")
     elsewhere.wait_for_url("**/tasks")
     own_fleet.web.restart()
-    own_fleet.is_up()
+    until(own_fleet.is_up, 20, "a web that is up again")
     elsewhere.goto(f"{own_fleet.url}/account")
     expect(elsewhere.get_by_role("heading", name="Sessions")).to_be_visible()
