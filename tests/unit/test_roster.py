@@ -6,8 +6,8 @@ import pytest
 
 from master.clock import Attention
 from master.records import Agent
-from master.roster import MAX_HEARTBEAT_S, Roster
-from wire.errors import RegisterAgain
+from master.roster import MAX_HEARTBEAT_S, Cloned, Roster
+from wire.errors import InvalidValue, RegisterAgain
 from wire.messages import Heartbeat
 from wire.states import AgentState, Standing
 
@@ -120,3 +120,68 @@ def test_the_silence_of_an_agent_does_not_count_before_it_is_offline() -> None:
     assert roster.heard_at("a", now=119.0) == 119.0
     assert roster.heard_at("a", now=121.0) == 100.0
     assert roster.heard_at("nobody", now=121.0) == 0.0
+
+
+def beat(hostname: str) -> Heartbeat:
+    return Heartbeat("s", "a", hostname, [], 0, 0.0)
+
+
+def test_a_hostname_that_is_not_accepted_matches_nothing_but_the_id_does() -> None:
+    roster = Roster(5.0)
+    roster.registered(make_agent(labels={"env": "prod"}), now=0.0)
+    presence = roster.get("a")
+    assert presence is not None
+    roster.beat(beat("db1"), presence, 0.0)
+    for expression in ("host-*", "@env:prod", "@*"):
+        assert roster.fleet().resolve(expression) == []
+    with pytest.raises(InvalidValue, match="calls itself db1 now"):
+        roster.fleet().resolve("host-a")
+    assert roster.fleet().resolve("a") == ["a"]
+    roster.accept_hostname("a", "db1")
+    assert roster.fleet().resolve("db*") == ["a"]
+
+
+def test_names_that_change_with_every_heartbeat_make_no_work() -> None:
+    roster = Roster(5.0)
+    roster.registered(make_agent(), now=0.0)
+    presence = roster.get("a")
+    assert presence is not None
+    roster.beat(beat("first"), presence, 0.0)
+    fleet, version = roster.fleet(), roster.names_version
+    for number in range(100):
+        roster.beat(beat(f"name{number}"), presence, 0.0)
+        roster.beat(beat("host-a"), presence, 0.0)
+    assert (roster.fleet() is fleet, roster.names_version) == (True, version)
+    assert roster.seen_since_last()["a"].claimed == "name99"  # one row, however many there were
+
+
+def test_a_key_that_was_replaced_is_a_strangers_at_once() -> None:
+    roster = Roster(5.0)
+    roster.registered(make_agent(key="old"), now=0.0)
+    roster.rekeyed(make_agent(key="new"))
+    assert roster.role_of("old") == ("stranger", "")
+    assert roster.role_of("new") == ("agent", "a")
+
+
+def test_a_host_that_waits_has_no_session_and_is_no_target() -> None:
+    roster = Roster(5.0)
+    assert roster.registered(make_agent(standing=Standing.PENDING), now=0.0) == ""
+    assert roster.role_of("key of a")[0] == "refused"
+    assert roster.fleet().resolve("@*") == []
+
+
+def test_a_deleted_host_is_nowhere() -> None:
+    roster = Roster(5.0)
+    roster.load([make_agent(), make_agent("b", standing=Standing.DELETED)], [])
+    roster.forget("a")
+    assert roster.all() == []
+    assert roster.role_of("key of a") == roster.role_of("key of b") == ("stranger", "")
+
+
+def test_a_copied_identity_is_told_apart_by_who_speaks() -> None:
+    roster = Roster(5.0)
+    for nonce in ("one", "two"):
+        roster.speaks("a", roster.registered(make_agent(), now=0.0, nonce=nonce), now=0.0)
+    copied = roster.registered(make_agent(), now=0.0, nonce="one")
+    with pytest.raises(Cloned):
+        roster.speaks("a", copied, now=0.0)
