@@ -33,6 +33,7 @@ from master.retention import Keep
 from master.roster import Roster
 from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
+from master.script_desk import ScriptDesk
 from master.sessions import Span
 from master.settings import Settings, size_bytes
 from master.storage import Storage
@@ -176,6 +177,7 @@ class Master:
             admission,
             accounts,
             self._groups,
+            ScriptDesk(self._storage.scripts, self._dispatcher),
             gate,
             self._clock,
             schedules,

@@ -132,7 +132,14 @@ def _new_task(tx: Tx, wanted: Retry, old: TaskRow, targets: Sequence[tuple[str, 
         rolling=old.rolling,
         between_waves=old.between_waves,
         wave_pause=old.wave_pause,
+        saved=_saved(old),
     )
+
+
+def _saved(old: Task) -> tuple[str, int] | None:
+    if old.saved_script is None or old.saved_version is None:
+        return None
+    return old.saved_script, old.saved_version
 
 
 def _skipped(old: Task, wanted: Retry, targets: Sequence[tuple[str, str]]) -> frozenset[str]:

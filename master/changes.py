@@ -58,6 +58,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     rolling: str = ""  # sizes of its waves, as in master/waves.py; "": all at once
     between_waves: str = "go"
     wave_pause: float = 0.0
+    saved: tuple[str, int] | None = None  # name and version of the saved script that it runs
     secrets: tuple[Sealed, ...] = ()  # whose names are in the settings
     schedule: str | None = None  # that makes it
     due_at: float | None = None  # for which due instant

@@ -29,6 +29,7 @@ from master.refusals import Refusals
 from master.rights import ANYONE
 from master.roster import AGENT, REFUSED, STRANGER, WEB, Cloned, Presence, Roster
 from master.schedule_desk import ScheduleDesk
+from master.script_desk import ScriptDesk
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
 from wire.audit import GetAudit
@@ -87,6 +88,7 @@ from wire.schedules import (
     PreviewSchedule,
     RunSchedule,
 )
+from wire.scripts import AddScript, AddVersion, ChangeScript, ChangeVersion, GetScript, ListScripts
 from wire.server import LATER, Call, Later, Method
 from wire.states import Standing
 
@@ -110,6 +112,7 @@ class ConnectionManager:
         admission: Admission,
         accounts: Accounts,
         groups: GroupDesk,
+        scripts: ScriptDesk,
         gate: Gate,
         clock: Callable[[], float],
         schedules: ScheduleDesk,
@@ -122,6 +125,7 @@ class ConnectionManager:
         self._admission = admission
         self._accounts = accounts
         self._groups = groups
+        self._scripts = scripts
         self._clock = clock
         self.refusals = Refusals(storage.note, clock)
         reception = Reception(gate, self.refusals)
@@ -182,6 +186,7 @@ class ConnectionManager:
             **self._for_hosts(),
             **self._for_accounts(),
             **self._for_groups(),
+            **self._for_scripts(),
         }
 
     def _for_hosts(self) -> dict[str, Method[Any]]:
@@ -219,6 +224,35 @@ class ConnectionManager:
                 "group.remove",
                 groups.remove_host_group,
                 of=lambda asked: f"group:{asked.name}",
+            ),
+        }
+
+    def _for_scripts(self) -> dict[str, Method[Any]]:
+        """Saved scripts and their versions."""
+        scripts = self._scripts
+        return {
+            "get_scripts": self._asked(ListScripts, "viewer", scripts.get_scripts),
+            "get_script": self._asked(GetScript, "viewer", scripts.get_script),
+            "get_script_version": self._asked(GetScript, "viewer", scripts.get_script_version),
+            "add_script": self._changing(
+                AddScript,
+                "operator",
+                "script.add",
+                scripts.add_script,
+                of=lambda asked: f"script:{asked.script.name}",
+            ),
+            "add_script_version": self._changing(
+                AddVersion, "operator", "script.version", scripts.add_script_version, of=_script
+            ),
+            "change_script": self._changing(
+                ChangeScript, "operator", "script.change", scripts.change_script, of=_script
+            ),
+            "change_script_version": self._changing(
+                ChangeVersion,
+                "operator",
+                "script.state",
+                scripts.change_script_version,
+                of=_script,
             ),
         }
 
@@ -411,6 +445,10 @@ class ConnectionManager:
         quarantine()
         act = audit.of_system("agent.quarantine")
         self._storage.bury_agent(id, Standing.QUARANTINED, reason, act).then(done)
+
+
+def _script(asked: AddVersion | ChangeScript | ChangeVersion) -> str:
+    return f"script:{asked.name}"
 
 
 def _group(asked: PutHostGroup) -> str:

@@ -27,9 +27,11 @@ from master.reach import check_reach, reach_of
 from master.records import Task
 from master.rights import Person
 from master.roster import Roster, state_of
+from master.saved_scripts import Version
+from master.saved_submission import as_submitted, filled
 from master.secrets import Vault, plain_digest
 from master.storage import Storage
-from master.submission import Plan, check, check_key
+from master.submission import check, check_key
 from master.submission_secrets import secrets_of
 from master.targets import Fleet, Previews, digest_of, fold
 from master.views import task_view
@@ -115,14 +117,13 @@ class Desk:
     def add_task(self, person: Person, asked: AddTask, act: Act) -> Added:
         """Durable when this returns. The same key again gives the same task."""
         check_key(asked.key)
-        plan = check(asked.submission, takes_secrets=True)
-        secrets = secrets_of(asked.submission)
+        submission = asked.submission
         # Whoever has the store alone must not be able to try values against the hash.
-        digest = self._vault.digest if secrets else plain_digest
-        body_hash = digest(msgspec.msgpack.encode(asked.submission))
+        sealed = submission.secrets or submission.secret_files or submission.saved
+        digest = self._vault.digest if sealed else plain_digest
+        body_hash = digest(msgspec.msgpack.encode(submission))
         try:
-            new = self._new_task(person, plan, asked.key, body_hash)
-            new = replace(new, secrets=self._vault.seal(new.id, secrets))
+            new = self._new_task(person, submission, asked.key, body_hash)
         except Refusal:
             # The fleet may have changed since the same key made its task.
             earlier = self._made_by(asked.key, person, body_hash)
@@ -135,19 +136,34 @@ class Desk:
             log.info(f"task {added.task.id} of {person.name} for {len(new.targets)} hosts accepted")
         return Added(added.task.id, added.created)
 
+    def _runnable(self, name: str, version: int | None) -> Version:
+        return self._storage.scripts.runnable(name, version).wait()
+
     def _made_by(self, key: str | None, person: Person, body_hash: str) -> str | None:
         if key is None:
             return None
         return self._storage.made_by_key(key, person.name, body_hash).wait()
 
-    def _new_task(self, person: Person, plan: Plan, key: str | None, body_hash: str) -> NewTask:
+    def _new_task(
+        self, person: Person, submission: Submission, key: str | None, body_hash: str
+    ) -> NewTask:
         fleet = self._roster.fleet()
+        meant = filled(submission, self._runnable, fleet)
+        plan = check(meant.submission, takes_secrets=True)
+        secrets = secrets_of(meant.submission)
         ids = self._targets(plan.submission, fleet)
         self._check_reach(person, {id: fleet.by_id[id].hostname for id in ids})
         new = compose.new_task(
             plan, ids, fleet, id=new_id(), created_by=person.name, is_offline=self._is_offline
         )
-        return replace(new, key=key, body_hash=body_hash)
+        return replace(
+            new,
+            key=key,
+            body_hash=body_hash,
+            secrets=self._vault.seal(new.id, secrets),
+            settings={**new.settings, **as_submitted(meant)},
+            saved=meant.reference,
+        )
 
     def _is_offline(self, id: str) -> bool:
         return self._live.state(id) is AgentState.OFFLINE

@@ -11,6 +11,7 @@ from master.ids import new_ids
 from master.records import Task
 from master.rolling import rolled
 from master.rows import to_json
+from master.saved_scripts import runnable
 from master.transaction import Tx
 from wire.errors import Conflict
 from wire.states import RunState
@@ -21,6 +22,8 @@ def add_task(tx: Tx, new: NewTask, act: Act) -> Added:
     earlier = _earlier(tx, new)
     if earlier is not None:
         return Added(earlier, created=False)
+    if new.saved is not None:
+        runnable(tx, *new.saved)  # it may have been disabled since the person looked
     sha256 = hashlib.sha256(new.script).hexdigest()
     tx.execute("insert_script", sha256=sha256, content=new.script)
     _insert(tx, new, sha256)
@@ -108,6 +111,8 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         released=0 if new.rolling else None,
         schedule=new.schedule,
         due_at=new.due_at,
+        saved_script=new.saved[0] if new.saved else None,
+        saved_version=new.saved[1] if new.saved else None,
         now=tx.now,
     )
     assert row is not None

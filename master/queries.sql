@@ -163,13 +163,15 @@ INSERT INTO tasks (
     id, seq, name, state, reason, stop, created_by, created_at, started_at, ended_at, parallel,
     fail_count, fail_rate, on_limit, priority, offline, expires_at, lost_after, total, waiting,
     running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, retry_of,
-    rolling, between_waves, wave_pause, released, schedule, due_at, row_version
+    rolling, between_waves, wave_pause, released, schedule, due_at, saved_script,
+    saved_version, row_version
 )
 SELECT
     :id, COALESCE(MAX(seq), 0) + 1, :name, 'WAITING', '', NULL, :created_by, :now, NULL, NULL,
     :parallel, :fail_count, :fail_rate, :on_limit, :priority, :offline, :expires_at, :lost_after,
     :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, :retry_of,
-    :rolling, :between_waves, :wave_pause, :released, :schedule, :due_at, 0
+    :rolling, :between_waves, :wave_pause, :released, :schedule, :due_at, :saved_script,
+    :saved_version, 0
 FROM tasks
 RETURNING seq
 
@@ -383,3 +385,4 @@ DELETE FROM tasks WHERE seq = :seq
 -- name: delete_unused_script
 DELETE FROM scripts
 WHERE sha256 = :sha256 AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.script = :sha256)
+  AND NOT EXISTS (SELECT 1 FROM script_versions v WHERE v.script = :sha256)

@@ -74,6 +74,8 @@ class Task(Struct, frozen=True, kw_only=True):
     wave_failed: int = 0  # failures before the present wave
     released: int | None = None  # runs before this place may start; None: all
     resume_at: float | None = None  # when a PAUSED task goes on by itself
+    saved_script: str | None = None  # the saved script that it runs
+    saved_version: int | None = None
     cancelled_by: str | None = None  # who has cancelled it
     schedule: str | None = None  # that made it
     due_at: float | None = None  # for which due instant of the schedule

@@ -53,6 +53,7 @@ from master.group_store import GroupStore
 from master.people_store import PeopleStore
 from master.records import Agent, Run, Task
 from master.schedule_book import ScheduleBook
+from master.script_store import ScriptStore
 from master.secrets import Vault
 from master.specs import Specs
 from master.transaction import Needs
@@ -86,6 +87,7 @@ class Storage:
         self.schedules = ScheduleBook(self._database, wall or clock)
         self.people = PeopleStore(self._database)
         self.groups_of_hosts = GroupStore(self._database)
+        self.scripts = ScriptStore(self._database)
         self._specs = Specs(vault=vault)
         self._vault = vault
 

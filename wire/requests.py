@@ -24,11 +24,20 @@ class Auth(Struct):
     address: str = ""  # where the person sits, for the audit log
 
 
+class Saved(Struct, forbid_unknown_fields=True):
+    """A saved script instead of a text; `version` None: the latest that is online."""
+
+    script: str
+    version: int | None = None
+    parameters: dict[str, str] = {}
+
+
 class Submission(Struct, forbid_unknown_fields=True):
     """A task as a person submits it; docs/api.md says what each field means."""
 
     script: str | None = None
     script_base64: str | None = None
+    saved: Saved | None = None
     targets: list[str] | str = []
     name: str = ""
     timeout: float = 3600.0
