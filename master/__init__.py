@@ -156,7 +156,9 @@ class Master:
         )
         board = Board(self._storage, self._roster, ring, self._live)
         book = self._storage.schedules
-        self._scheduler = Scheduler(book, self._roster, self._dispatcher, self._live, people)
+        self._scheduler = Scheduler(
+            book, self._roster, self._dispatcher, self._live, people, self._storage.scripts
+        )
         schedules = ScheduleDesk(book, self._scheduler, self._roster, self._dispatcher)
         passwords = Passwords()
         login = Login(people, passwords, Throttle(), span)

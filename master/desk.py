@@ -28,7 +28,7 @@ from master.records import Task
 from master.rights import Person
 from master.roster import Roster, state_of
 from master.saved_scripts import Version
-from master.saved_submission import as_submitted, filled
+from master.saved_submission import as_saved, filled
 from master.secrets import Vault, plain_digest
 from master.storage import Storage
 from master.submission import check, check_key
@@ -156,14 +156,8 @@ class Desk:
         new = compose.new_task(
             plan, ids, fleet, id=new_id(), created_by=person.name, is_offline=self._is_offline
         )
-        return replace(
-            new,
-            key=key,
-            body_hash=body_hash,
-            secrets=self._vault.seal(new.id, secrets),
-            settings={**new.settings, **as_submitted(meant)},
-            saved=meant.reference,
-        )
+        sealed = self._vault.seal(new.id, secrets)
+        return replace(as_saved(new, meant), key=key, body_hash=body_hash, secrets=sealed)
 
     def _is_offline(self, id: str) -> bool:
         return self._live.state(id) is AgentState.OFFLINE

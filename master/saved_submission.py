@@ -2,13 +2,13 @@
 
 import base64
 from collections.abc import Callable
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from master import parameters
 from master.beside import beside
+from master.changes import NewTask
 from master.saved_scripts import Version
 from master.targets import Fleet
 from wire.errors import InvalidValue
@@ -20,11 +20,6 @@ class Filled(Struct, frozen=True):
 
     submission: Submission
     version: Version | None = None
-
-    @property
-    def reference(self) -> tuple[str, int] | None:
-        """Name and version of the saved script."""
-        return None if self.version is None else (self.version.name, self.version.number)
 
 
 def filled(
@@ -54,14 +49,15 @@ def filled(
     )
 
 
-def as_submitted(filled: Filled) -> dict[str, Any]:
-    """What the task remembers of it: the version that it was, and no secret."""
+def as_saved(new: NewTask, filled: Filled) -> NewTask:
+    """The task, remembering which version it is of; its secrets it does not show."""
     saved, version = filled.submission.saved, filled.version
     if saved is None or version is None:
-        return {}
+        return new
     secret = {one.name for one in version.parameters if one.kind == "secret"}
     shown = {name: text for name, text in saved.parameters.items() if name not in secret}
-    return {"saved": asdict(Saved(saved.script, version.number, shown))}
+    settings = {**new.settings, "saved": asdict(Saved(saved.script, version.number, shown))}
+    return replace(new, settings=settings, saved=(version.name, version.number))
 
 
 def _names(fleet: Fleet, expression: str) -> str:

@@ -268,7 +268,7 @@ class ScheduleDesk:
     def _check_task(self, task: Submission) -> None:
         """Its hosts are those of each firing: that some name is wrong is told now."""
         try:
-            submission.check(task)
+            submission.check(self._scheduler.meant(task, self._roster.fleet()).submission)
             refuse_secrets(task)
             if task.expect is not None:
                 raise InvalidValue(

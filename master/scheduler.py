@@ -23,12 +23,16 @@ from master.people_store import PeopleStore
 from master.reach import reach_of
 from master.records import Task
 from master.roster import Roster
+from master.saved_scripts import Version
+from master.saved_submission import Filled, as_saved, filled
 from master.schedule import FiringState, Schedule
 from master.schedule_book import ScheduleBook
 from master.scheduling import Aim, Fired
+from master.script_store import ScriptStore
 from master.targets import Fleet, some
 from utils import failpoint, getLogger
 from wire.errors import Forbidden, NotFound, Refusal
+from wire.requests import Submission
 from wire.states import ENDED_TASK, AgentState
 
 log = getLogger(__name__)
@@ -50,8 +54,10 @@ class Scheduler:
         dispatcher: Dispatcher,
         live: Live,
         people: PeopleStore,
+        scripts: ScriptStore,
     ):
         self._book = book
+        self._scripts = scripts
         self._people = people
         self._roster = roster
         self._dispatcher = dispatcher
@@ -213,11 +219,19 @@ class Scheduler:
 
     def task_of(self, schedule: Schedule, ids: list[str], fleet: Fleet, created_by: str) -> NewTask:
         """Its task, without an id of its own yet. Raises Refusal."""
-        plan = submission.check(schedule.task)
+        meant = self.meant(schedule.task, fleet)
+        plan = submission.check(meant.submission)
         new = compose.new_task(
             plan, ids, fleet, id="", created_by=created_by, is_offline=self._is_offline
         )
-        return _bound(new, schedule)
+        return _bound(as_saved(new, meant), schedule)
+
+    def meant(self, task: Submission, fleet: Fleet) -> Filled:
+        """The task of a schedule with the script that it has now."""
+        return filled(task, self._runnable, fleet)
+
+    def _runnable(self, name: str, version: int | None) -> Version:
+        return self._scripts.runnable(name, version).wait()
 
     def _is_offline(self, agent: str) -> bool:
         return self._live.state(agent) is AgentState.OFFLINE

@@ -46,6 +46,8 @@ _PLACES = {
     "task": "Id of a task.",
     "run": "Id of a run.",
     "agent": "Id of an agent.",
+    "script": "Name of a saved script.",
+    "version": "Number of a version, from 1.",
     "group": "Name of a saved group, without the @.",
     "join_token": "Id of a join token.",
     "person": "Id of a person.",

@@ -11,6 +11,7 @@ from webserver import (
     api_output,
     api_results,
     api_runs,
+    api_scripts,
     api_tasks,
     open_doors,
     openapi,
@@ -62,6 +63,15 @@ from wire.audit import AuditRecord
 from wire.errors import Conflict, StoreFull
 from wire.host_groups import HostGroup, HostGroups, HostGroupView
 from wire.requests import Submission, TaskChanges
+from wire.scripts import (
+    NewScript,
+    NewVersion,
+    ScriptChange,
+    Scripts,
+    ScriptView,
+    VersionChange,
+    VersionView,
+)
 from wire.views import (
     AgentView,
     Changed,
@@ -78,6 +88,7 @@ __all__ = ["ROUTES", "Face", "May", "Route"]
 
 _AGENT = "/api/v1/agents/{agent}"
 _TASK = "/api/v1/tasks/{task}"
+_SCRIPT = "/api/v1/scripts/{script}"
 _GROUP = "/api/v1/groups/{group}"
 _RUN = _TASK + "/runs/{run}"
 
@@ -124,6 +135,38 @@ API = (
     api(
         "GET", "/task/targets", api_agents.all_targets, VIEWER, NoQuery,
         "All hosts", Answer(list[AgentView]),
+    ),
+    api(
+        "GET", "/api/v1/scripts", api_scripts.list_scripts, VIEWER, NoQuery,
+        "List saved scripts", Answer(Scripts),
+    ),
+    api(
+        "POST", "/api/v1/scripts", api_scripts.add_script, OPERATOR, NoQuery,
+        "Save a script", Answer(ScriptView, 201, headers={"Location": "Path of the script."}),
+        body=NewScript, refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "GET", _SCRIPT, api_scripts.get_script, VIEWER, NoQuery,
+        "One saved script", Answer(ScriptView),
+    ),
+    api(
+        "PATCH", _SCRIPT, api_scripts.change_script, OPERATOR, NoQuery,
+        "Describe or disable a script", Answer(ScriptView),
+        body=ScriptChange, refuses=(StoreFull,),
+    ),
+    api(
+        "POST", _SCRIPT + "/versions", api_scripts.add_script_version, OPERATOR, NoQuery,
+        "Save a version", Answer(ScriptView, 201, headers={"Location": "Path of the version."}),
+        body=NewVersion, refuses=(Conflict, StoreFull),
+    ),
+    api(
+        "GET", _SCRIPT + "/versions/{version}", api_scripts.get_script_version, VIEWER, NoQuery,
+        "One version of a script", Answer(VersionView),
+    ),
+    api(
+        "PATCH", _SCRIPT + "/versions/{version}", api_scripts.change_script_version,
+        OPERATOR, NoQuery, "Change the state of a version", Answer(VersionView),
+        body=VersionChange, refuses=(StoreFull,),
     ),
     api(
         "GET", "/api/v1/groups", api_groups.list_groups, VIEWER, NoQuery,

@@ -86,9 +86,8 @@ class Process:
         roster.load(self.storage.all_agents().wait(), [])
         self.dispatcher = Silent()
         book = self.storage.schedules
-        self.scheduler = Scheduler(
-            book, roster, self.dispatcher, Live(roster, clock), self.storage.people
-        )
+        live, people, scripts = Live(roster, clock), self.storage.people, self.storage.scripts
+        self.scheduler = Scheduler(book, roster, self.dispatcher, live, people, scripts)
         self.desk = ScheduleDesk(book, self.scheduler, roster, self.dispatcher)
 
     def next_at(self) -> float | None:
