@@ -54,7 +54,7 @@ class Dispatcher:
         self.mailbox = Mailbox()
         self._windows = Windows(self.mailbox, self.look, is_free)
         self._calm = Calm()
-        self.on_task: Callable[[Task], None] = lambda task: None  # every task that has changed
+        self.listeners: list[Callable[[Task], None]] = []  # are told of every task that changed
 
     # ---- polls
 
@@ -165,10 +165,14 @@ class Dispatcher:
         for task in changed.tasks:
             self._ring.publish("task", task, moved=task.id in changed.moved)
             self._follow(task)
-            self._waiters.saw(task)
-            self.on_task(task)
+            self._tell(task)
         for agent in changed.wake:
             self.look(agent)
+
+    def _tell(self, task: Task) -> None:
+        self._waiters.saw(task)
+        for listener in self.listeners:
+            listener(task)
 
     def _follow(self, task: Task) -> None:
         """The window of the task learns of its change, or of the wave that was released."""
@@ -229,8 +233,7 @@ class Dispatcher:
         for agent in agents:
             self._calm.disturb(agent)
         self._ring.publish("task", task)
-        self._waiters.saw(task)
-        self.on_task(task)
+        self._tell(task)
         if task.waiting:
             self._windows.open(task, agents)
 

@@ -66,7 +66,7 @@ class Scheduler:
         self._freed: set[str] = set()  # schedules of which a task has ended
         self._put_off: dict[str, float] = {}
         self._swept_at = 0.0
-        dispatcher.on_task = self._saw
+        dispatcher.listeners.append(self._saw)
 
     def run(self) -> None:
         """Never returns. A store that fails for a while does not end it."""

@@ -67,14 +67,18 @@ class Silent(Dispatcher):
     """Wakes nobody."""
 
     def __init__(self) -> None:
-        self.on_task = lambda task: None
+        self.listeners = []
 
     def opened(self, task: Task, agents: list[str]) -> None:
-        self.on_task(task)
+        self._tell(task)
 
     def apply(self, changed: Changed) -> None:
         for task in changed.tasks:
-            self.on_task(task)
+            self._tell(task)
+
+    def _tell(self, task: Task) -> None:
+        for listener in self.listeners:
+            listener(task)
 
 
 class Process:
