@@ -11,7 +11,7 @@ from webserver.cookies import SESSION, drop_cookie
 from webserver.door import DOOR
 from webserver.forms import Form, own_form, see
 from webserver.page_frame import framed
-from wire.errors import Forbidden, Refusal, Unauthenticated, Unavailable
+from wire.errors import Forbidden, InvalidValue, Refusal, Unauthenticated, Unavailable
 from wire.people import (
     AddToken,
     ChangePassword,
@@ -69,16 +69,22 @@ async def change_password(request: web.Request, caller: Caller) -> web.StreamRes
 async def add_token(request: web.Request, caller: Caller) -> web.StreamResponse:
     """The page that answers is the only one that ever shows the secret."""
     form = await own_form(request)
-    days = form.text("days")
-    ends_in = float(days) * DAY_S if days in LIVES and days else None
-    ask = AddToken(caller.auth, form.word("name"), form.text("role"), ends_in)
     try:
+        ends_in_s = _life(form.text("days"))
+        ask = AddToken(caller.auth, form.word("name"), form.text("role"), ends_in_s)
         made = await request.app[MASTER].call("add_token", ask, NewToken)
     except Unauthenticated:
         raise
     except Refusal as refusal:
         return await _account_page(request, caller, wrong=("token", refusal), form=form)
     return await _account_page(request, caller, made=made)
+
+
+def _life(days: str) -> float | None:
+    """Seconds until a token ends; None: never, and only if that was chosen."""
+    if days not in LIVES:
+        raise InvalidValue(f"ends takes one of: {', '.join(LIVES.values())}", field="days")
+    return float(days) * DAY_S if days else None
 
 
 async def revoke_token(request: web.Request, caller: Caller) -> web.StreamResponse:

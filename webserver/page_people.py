@@ -152,6 +152,8 @@ async def meaning_of(request: web.Request, caller: Caller, hosts: str) -> str:
         return ""
     except Refusal as refusal:
         return refusal.message
+    if not found.count:
+        return "No host now."
     named = found.nodeset
     shown = named if len(named) <= LONGEST_NODESET else named[:LONGEST_NODESET] + "…"
     return f"Now {human_count(found.count, 'host')}: {shown}"

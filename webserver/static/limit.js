@@ -26,6 +26,7 @@ async function said(expression) {
     const response = await fetch(`/api/v1/targets?expr=${encodeURIComponent(expression)}`);
     const answer = await response.json();
     if (!response.ok) return answer.error.message;
+    if (!answer.count) return "No host now.";
     const named = answer.nodeset.length <= LONGEST ? answer.nodeset : `${answer.nodeset.slice(0, LONGEST)}…`;
     return `Now ${answer.count.toLocaleString("en")} ${answer.count === 1 ? "host" : "hosts"}: ${named}`;
   } catch {
