@@ -4,6 +4,7 @@ import contextlib
 import gc
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,7 @@ KEYS = "master.keys"
 SECRETS_KEY = "secrets.key"
 ADMIN_TOKEN = "admin.token"
 TICK_S = 0.5
+TURN_S = 0.001  # of a thread that others wait for; 5 ms, the default, held up hub and writer
 TOUCH_S = 5.0  # how often the store is told who was heard
 SWEEP_S = 10.0  # how often memory is compared with the store
 FORGET_S = 10.0  # how often it is looked for what is to be forgotten
@@ -202,6 +204,7 @@ class Master:
             self._live.held = self._storage.held().wait()
             self._dispatcher.load()
             _spare_the_collector()
+            sys.setswitchinterval(TURN_S)
             port = self._listen()
             loops = gevent.pool.Group()
             for loop in (

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Done = Callable[[T | BaseException], None]
 
-MAX_BATCH = 1000  # verbs in one transaction
+MAX_BATCH = 200  # verbs in one transaction: some 20 ms, for which whatever comes has to wait
 MAX_QUEUED = 50_000  # verbs waiting; beyond, Busy
 PATIENCE_S = 45.0  # a verb may wait so long for a store that is locked or broken
 PAUSE_S = 0.05  # between two attempts at a broken store
