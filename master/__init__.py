@@ -44,6 +44,7 @@ from master.waiters import Waiters
 from utils import StartError, getLogger, state_dir, write_private
 from wire.keys import Join, load_or_make_keys
 from wire.probe import probe
+from wire.rates import ALLOWANCES, Rates
 from wire.server import Server
 
 log = getLogger(__name__)
@@ -190,6 +191,7 @@ class Master:
             self._keys,
             self._manager.methods(),
             self._roster.role_of,
+            rates=Rates(ALLOWANCES),
             on_empty=self._dispatcher.read_all,
         )
 

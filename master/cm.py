@@ -33,7 +33,7 @@ from master.script_desk import ScriptDesk
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
 from wire.audit import GetAudit
-from wire.errors import Conflict, NotEnrolled, Refused
+from wire.errors import Conflict, InvalidValue, NotEnrolled, Refused
 from wire.host_groups import GetHostGroup, PutHostGroup
 from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
 from wire.messages import (
@@ -97,6 +97,7 @@ log = getLogger(__name__)
 T = TypeVar("T")
 
 ONLY_AGENT = frozenset({AGENT})
+MOST_HELD = 4_096  # runs in one poll; an agent has at most 1,024 slots
 
 
 class ConnectionManager:
@@ -382,6 +383,8 @@ class ConnectionManager:
 
     def take_task(self, call: Call, message: Poll) -> Later:
         """Parks; answered at once when there are grants or words, or empty after POLL_S."""
+        if len(message.held) > MOST_HELD:
+            raise InvalidValue(f"held: {len(message.held)} runs; at most {MOST_HELD}", field="held")
         self._speaks(call, message.session)
         self._dispatcher.park(call.caller.id, call, message)
         return LATER

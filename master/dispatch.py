@@ -5,7 +5,7 @@ with the process: agents poll again, and a sweep finds what was missed.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gevent.event import AsyncResult
@@ -23,13 +23,14 @@ from master.storage import Storage
 from master.waiters import Waiters
 from utils import failpoint, getLogger
 from wire.errors import Refusal, Refused
-from wire.messages import Poll, Work
+from wire.messages import Held, Poll, Work
 from wire.server import Call
 from wire.states import AgentState, RunState, Standing
 
 log = getLogger(__name__)
 
 POLL_S = 30.0  # how long a poll parks
+STRAYS_SAID_S = 60.0  # between two lines of the log about strays
 WAITING_AT_ONCE = 10_000  # agents of one task that a window loads at a time
 
 
@@ -51,6 +52,7 @@ class Dispatcher:
         self._ring = ring
         self._waiters = waiters
         self._live = live
+        self._strays_said_at = -STRAYS_SAID_S
         self.mailbox = Mailbox()
         self._windows = Windows(self.mailbox, self.look, is_free)
         self._calm = Calm()
@@ -112,8 +114,17 @@ class Dispatcher:
         if outcome.standing is not Standing.ENROLLED:
             self._roster.set_standing(agent, outcome.standing, outcome.reason)
             log.error(f"agent {agent} is {outcome.standing}: it is given no work")
-        for stray in outcome.strays:
-            log.warning(f"agent {agent} holds run {stray.run}, which the store does not know")
+        if outcome.strays:
+            self._say_strays(agent, outcome.strays)
+
+    def _say_strays(self, agent: str, strays: Sequence[Held]) -> None:
+        """Once a minute for all agents: what one says at each poll must not fill the log."""
+        now = time.monotonic()
+        if now - self._strays_said_at < STRAYS_SAID_S:
+            return
+        self._strays_said_at = now
+        some = ", ".join(held.run[:40] for held in strays[:5])
+        log.warning(f"agent {agent} holds {len(strays)} runs that the store does not know: {some}")
 
     def _answered(self, parked: Parked, outcome: PollAnswer) -> None:
         newest = self.mailbox.get(parked.agent)

@@ -19,6 +19,7 @@ from wire.calls import LATER, Answer, AnyMethod, Call, Caller, Later, Method, me
 from wire.errors import Busy, Forbidden, TooLarge
 from wire.keys import KeyPair
 from wire.pump import Pump
+from wire.rates import Rates, Verdict
 from wire.zap import DOMAIN, Zap
 
 __all__ = [
@@ -95,11 +96,13 @@ class Server:
         role_of: Callable[[str], tuple[str, str]],
         *,
         limits: Mapping[str, Limit] = LIMITS,
+        rates: Rates | None = None,
         on_empty: Callable[[], None] = lambda: None,
     ) -> None:
         self._methods = methods
         self._role_of = role_of
         self._limits = limits
+        self._rates = rates or Rates({})  # None: peers may send as fast as they like
         self._calls: dict[tuple[bytes, bytes], Call] = {}  # by peer and message id
         self._calls_of: Counter[str] = Counter()  # by key
         self._drops = _Drops()
@@ -195,12 +198,23 @@ class Server:
         except (ValueError, RecursionError):
             self._drops.note("not a zerorpc message of version 3", caller.key)
             return
-        if event.header.response_to is not None:
+        refusal: Exception | None = None
+        try:
+            role, id = self._role_of(caller.key)
+            caller = Caller(caller.key, role, id, caller.peer, caller.address)
+            verdict = self._rates.judge(caller, len(body))
+        except Exception as error:
+            refusal, verdict = error, Verdict.BUSY
+        if verdict is Verdict.DROP:
+            self._drops.note("far too many of one peer", caller.key)
+        elif event.header.response_to is not None:
             self._follow_up(caller, event, event.header.response_to)
         elif (caller.peer, event.header.message_id) in self._calls:
             self._drops.note("a message id used twice", caller.key)
         else:
-            self._begin(caller, event)
+            if verdict is Verdict.BUSY and refusal is None:
+                refusal = Busy("this peer sends too much; come back a little later")
+            self._begin(caller, event, refusal)
 
     def _follow_up(self, caller: Caller, event: frames.Event, channel: bytes) -> None:
         """Something on an open channel; only its owner's heartbeats mean anything here."""
@@ -212,13 +226,13 @@ class Server:
         elif event.name != frames.MORE:
             self._drops.note("a second message of a call", caller.key)
 
-    def _begin(self, caller: Caller, event: frames.Event) -> None:
+    def _begin(self, caller: Caller, event: frames.Event, refusal: Exception | None) -> None:
         call = Call(caller, event.name, event.header.message_id, self._finish)
         self._calls[caller.peer, event.header.message_id] = call
         self._calls_of[caller.key] += 1
         try:
-            role, id = self._role_of(caller.key)
-            call.caller = Caller(caller.key, role, id, caller.peer, caller.address)
+            if refusal is not None:
+                raise refusal
             answer = self._dispatch(call, event)
         except Exception as error:
             call.fail(error)
@@ -242,6 +256,8 @@ class Server:
             raise Forbidden(f"{role} may not call {call.method!r}")
         if len(memoryview(args)) > limit.args_bytes:
             raise TooLarge(f"{call.method} takes at most {limit.args_bytes} bytes from {role}")
+        if self._rates.judge_method(call.caller, call.method) is not Verdict.PASS:
+            raise Busy(f"{call.method} comes too often from this peer; come back a little later")
         return method.run(call, args)
 
     # ---- what is sent
