@@ -94,7 +94,6 @@ def print_join(settings: Settings, kind: str) -> str:
             f"printed for {kind}",
             uses=uses,
             expires_in=settings.join_hours * HOUR_S or None,
-            by="mschedule-master",
         ).wait()
     host, port = _advertised(settings, _bound_port(directory) or settings.port)
     return str(Join(host, port, load_or_make_keys(directory / KEYS).public, made.secret))

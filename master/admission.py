@@ -66,9 +66,9 @@ class Admission:
 
     # ---- hosts
 
-    def accept_agent(self, person: Person, asked: ById) -> AgentView:
+    def accept_agent(self, person: Person, asked: ById, act: Act) -> AgentView:
         """A host that waits is one of the fleet, as soon as it asks again."""
-        agent = self._storage.accept_agent(asked.id, person.name).wait()
+        agent = self._storage.accept_agent(asked.id, act).wait()
         present = self._roster.get(agent.id)
         if present is None or present.standing is not Standing.ENROLLED:
             self._roster.update(agent)
@@ -94,7 +94,7 @@ class Admission:
         self._known(asked.id)
         return self._send_away(asked.id, Standing.DELETED, f"deleted by {person.name}", act)
 
-    def reenrol_agent(self, person: Person, asked: ById) -> NewJoin:
+    def reenrol_agent(self, person: Person, asked: ById, act: Act) -> NewJoin:
         """A join string with which the host gets a new key for the same id.
 
         Until then everything stays as it is; from then on whoever has the old key is nobody.
@@ -104,12 +104,12 @@ class Admission:
             raise Conflict(f"agent {agent.id} is {agent.standing}: accept or refuse it first")
         name = f"new key of {agent.hostname}"[:MAX_NAME]
         made = self._storage.make_join_token(
-            "agent", name, uses=1, expires_in=REENROL_S, agent=agent.id, by=person.name
+            "agent", name, uses=1, expires_in=REENROL_S, agent=agent.id, act=act
         ).wait()
         log.info(f"a new key for agent {agent.id} ({agent.hostname}) allowed by {person.name}")
         return self._new_join(made.id, made.secret, agent.id)
 
-    def accept_hostname(self, person: Person, asked: AcceptHostname) -> AgentView:
+    def accept_hostname(self, person: Person, asked: AcceptHostname, act: Act) -> AgentView:
         """What a host calls itself becomes its name."""
         agent = self._known(asked.id)
         presence = self._roster.get(asked.id)
@@ -118,7 +118,7 @@ class Admission:
             raise Conflict(
                 f"the host calls itself {claims} by now, not {asked.hostname}", field="hostname"
             )
-        self._storage.accept_hostname(asked.id, asked.hostname, person.name).wait()
+        self._storage.accept_hostname(asked.id, asked.hostname, act).wait()
         self._roster.accept_hostname(asked.id, asked.hostname)
         log.info(f"agent {asked.id} is {asked.hostname} now, accepted by {person.name}")
         return self._view(asked.id)
@@ -150,7 +150,7 @@ class Admission:
         now = self._live.now()
         return JoinTokensView([_view(token, now) for token in self._storage.join_tokens().wait()])
 
-    def add_join_token(self, person: Person, asked: AddJoinToken) -> NewJoin:
+    def add_join_token(self, person: Person, asked: AddJoinToken, act: Act) -> NewJoin:
         """The join string is seen this once: the store has only the hash of its token."""
         name = _checked_text("name", asked.name, MAX_NAME)
         if not name:
@@ -163,14 +163,14 @@ class Admission:
             uses=asked.uses,
             expires_in=asked.expires_in,
             by_hand=asked.accept == BY_HAND,
-            by=person.name,
+            act=act,
         ).wait()
         log.info(f"join token {made.id} ({name}) made by {person.name}")
         return self._new_join(made.id, made.secret, None)
 
-    def remove_join_token(self, person: Person, asked: ById) -> dict[str, Any]:
+    def remove_join_token(self, person: Person, asked: ById, act: Act) -> dict[str, Any]:
         """Nobody joins by it any more; hosts that have stay."""
-        self._storage.remove_join_token(asked.id, person.name).wait()
+        self._storage.remove_join_token(asked.id, act).wait()
         log.info(f"join token {asked.id} deleted by {person.name}")
         return {}
 

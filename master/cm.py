@@ -194,17 +194,25 @@ class ConnectionManager:
         """Which hosts are let in, and which are sent away."""
         admission = self._admission
         return {
-            "accept_agent": self._asked(ById, "admin", admission.accept_agent),
+            "accept_agent": self._changing(ById, "admin", "agent.accept", admission.accept_agent),
             "refuse_agent": self._changing(ById, "admin", "agent.refuse", admission.refuse_agent),
             "revoke_agent": self._changing(
                 RevokeAgent, "admin", "agent.revoke", admission.revoke_agent
             ),
             "delete_agent": self._changing(ById, "admin", "agent.delete", admission.delete_agent),
-            "reenrol_agent": self._asked(ById, "admin", admission.reenrol_agent),
-            "accept_hostname": self._asked(AcceptHostname, "admin", admission.accept_hostname),
+            "reenrol_agent": self._changing(
+                ById, "admin", "agent.re-enrol", admission.reenrol_agent
+            ),
+            "accept_hostname": self._changing(
+                AcceptHostname, "admin", "agent.rename", admission.accept_hostname
+            ),
             "get_join_tokens": self._asked(JustAuth, "admin", admission.get_join_tokens),
-            "add_join_token": self._asked(AddJoinToken, "admin", admission.add_join_token),
-            "remove_join_token": self._asked(ById, "admin", admission.remove_join_token),
+            "add_join_token": self._changing(
+                AddJoinToken, "admin", "join_token.add", admission.add_join_token
+            ),
+            "remove_join_token": self._changing(
+                ById, "admin", "join_token.remove", admission.remove_join_token
+            ),
         }
 
     def _for_groups(self) -> dict[str, Method[Any]]:

@@ -175,7 +175,7 @@ def may_have_new_key(standing: Standing) -> bool:
     )
 
 
-def accept(tx: Tx, id: str) -> Agent:
+def accept(tx: Tx, id: str, act: Act) -> Agent:
     """A host that waits is one of the fleet; repeating it changes nothing. Raises Conflict."""
     agent = _known(tx, id)
     if agent.standing is Standing.ENROLLED:
@@ -183,12 +183,15 @@ def accept(tx: Tx, id: str) -> Agent:
     if agent.standing is not Standing.PENDING:
         raise Conflict(f"agent {id} is {agent.standing}: only a host that waits can be accepted")
     tx.put(replace(agent, standing=Standing.ENROLLED))
+    audit.append(tx, act, f"agent:{id}", host=agent.hostname, key=fingerprint(agent.key))
     return _agent(tx, id)
 
 
-def accept_hostname(tx: Tx, id: str, hostname: str) -> Agent:
+def accept_hostname(tx: Tx, id: str, hostname: str, act: Act) -> Agent:
     """It is the host's name from now on. What it calls itself now, the hub knows better."""
-    tx.put(replace(_known(tx, id), hostname=hostname, claimed_hostname=None))
+    agent = _known(tx, id)
+    tx.put(replace(agent, hostname=hostname, claimed_hostname=None))
+    audit.append(tx, act, f"agent:{id}", host=hostname, before=agent.hostname)
     return _agent(tx, id)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
+from master import audit
+from master.audit import Act
 from master.changes import NewSecret
 from master.ids import hash_of, new_id
 from master.reader import Reader
@@ -36,7 +38,6 @@ class NewToken(Struct, frozen=True, kw_only=True):
     expires_in: float | None = None
     by_hand: bool = False
     agent: str | None = None
-    by: str = ""
 
 
 class JoinToken(Struct, frozen=True):
@@ -64,7 +65,7 @@ class Pass(Struct, frozen=True):
     agent: str | None
 
 
-def make(tx: Tx, new: NewToken) -> NewSecret:
+def make(tx: Tx, new: NewToken, act: Act) -> NewSecret:
     """A token for one host takes the place of those made for it before."""
     if new.role not in ROLES:
         raise InvalidValue(f"role is {new.role!r}; it is one of {', '.join(ROLES)}", field="role")
@@ -84,9 +85,20 @@ def make(tx: Tx, new: NewToken) -> NewSecret:
         by_hand=new.by_hand,
         agent=new.agent,
         uses_left=new.uses,
-        by=new.by,
+        by=act.who,
         expires_at=None if new.expires_in is None else tx.now + new.expires_in,
         now=tx.now,
+    )
+    audit.append(
+        tx,
+        act,
+        f"agent:{new.agent}" if new.agent is not None else f"join_token:{made.id}",
+        name=new.name,
+        role=new.role,
+        labels=new.labels,
+        uses=new.uses,
+        expires_in=new.expires_in,
+        by_hand=new.by_hand,
     )
     return made
 
@@ -113,10 +125,11 @@ def use(tx: Tx, token: str | None, role: str) -> Pass:
     return Pass(name, labels, bool(by_hand), agent)
 
 
-def remove(tx: Tx, id: str) -> None:
+def remove(tx: Tx, id: str, act: Act) -> None:
     """Nobody else joins by it; hosts that have, stay."""
     if not tx.execute("delete_join_token", id=id):
         raise NotFound(f"no join token has the id {id}")
+    audit.append(tx, act, f"join_token:{id}")
 
 
 def listed(reader: Reader) -> list[JoinToken]:

@@ -31,7 +31,7 @@ from master import (
     steering,
     views,
 )
-from master.audit import Act, Note
+from master.audit import Act, Note, of_system
 from master.chain import Link
 from master.changes import (
     Added,
@@ -64,6 +64,7 @@ from wire.states import RunState, Standing
 from wire.views import AgentView, GridView, GroupsView, OutputView, Page, RunView, TaskView
 
 DIRECT = Needs(direct=True)
+BY_MASTER = of_system("join_token.add")  # at the command line, by who may read the store
 
 
 class Storage:
@@ -125,16 +126,16 @@ class Storage:
             Needs(agents=(agent,), open_runs_of=(agent,)),
         )
 
-    def accept_agent(self, agent: str, by: str) -> Verb[Agent]:
+    def accept_agent(self, agent: str, act: Act) -> Verb[Agent]:
         """A pending host is enrolled. Repeating it changes nothing. Raises NotFound, Conflict."""
         return self._database.writing(
-            lambda tx: enrolment.accept(tx, agent), Needs(agents=(agent,))
+            lambda tx: enrolment.accept(tx, agent, act), Needs(agents=(agent,))
         )
 
-    def accept_hostname(self, agent: str, hostname: str, by: str) -> Verb[Agent]:
+    def accept_hostname(self, agent: str, hostname: str, act: Act) -> Verb[Agent]:
         """The name that a host claims becomes its name. Raises NotFound."""
         return self._database.writing(
-            lambda tx: enrolment.accept_hostname(tx, agent, hostname), Needs(agents=(agent,))
+            lambda tx: enrolment.accept_hostname(tx, agent, hostname, act), Needs(agents=(agent,))
         )
 
     def agent_record(self, id: str) -> Verb[Agent]:
@@ -402,7 +403,7 @@ class Storage:
         expires_in: float | None = None,
         by_hand: bool = False,
         agent: str | None = None,
-        by: str = "",
+        act: Act = BY_MASTER,
     ) -> Verb[NewSecret]:
         """role is agent or web; the rest as in master/joining.py `NewToken`. Raises Conflict."""
         new = joining.NewToken(
@@ -413,17 +414,16 @@ class Storage:
             expires_in=expires_in,
             by_hand=by_hand,
             agent=agent,
-            by=by,
         )
-        return self._database.writing(lambda tx: joining.make(tx, new), DIRECT)
+        return self._database.writing(lambda tx: joining.make(tx, new, act), DIRECT)
 
     def join_tokens(self) -> Verb[list[joining.JoinToken]]:
         """Newest first; expired ones are among them for a month."""
         return self._database.reading(joining.listed)
 
-    def remove_join_token(self, id: str, by: str) -> Verb[None]:
+    def remove_join_token(self, id: str, act: Act) -> Verb[None]:
         """Raises NotFound."""
-        return self._database.writing(lambda tx: joining.remove(tx, id), DIRECT)
+        return self._database.writing(lambda tx: joining.remove(tx, id, act), DIRECT)
 
     def add_peer(self, key: str, token: str, act: Act) -> Verb[Peer]:
         """Enrol a web server's key with a join token. Raises NotEnrolled, Conflict, Refused."""

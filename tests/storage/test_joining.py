@@ -52,7 +52,7 @@ def test_it_says_to_whom_holds_a_token_that_it_is_used_up(house):
 def test_it_lists_tokens_newest_first_with_what_they_give_and_without_their_secret(house):
     house.clock.now += 1
     given = {"labels": {"env": "prod"}, "uses": 3, "expires_in": 60.0, "by_hand": True}
-    secret = token_of(house, "web servers", **given, by="alice")
+    secret = token_of(house, "web servers", **given, act=by())
     house.store.enrol("key", make_register(token=secret), by()).wait()
     first, last = house.store.join_tokens().wait()
     assert (first.name, first.role, first.created_by) == ("web servers", "agent", "alice")
@@ -66,11 +66,11 @@ def test_it_lets_nobody_in_by_a_token_that_was_deleted(house):
     token = token_of(house)
     (newest, *_) = house.store.join_tokens().wait()
     for one in house.store.join_tokens().wait():
-        house.store.remove_join_token(one.id, "alice").wait()
+        house.store.remove_join_token(one.id, by()).wait()
     with pytest.raises(NotEnrolled):
         house.store.enrol("key", make_register(token=token), by()).wait()
     with pytest.raises(NotFound):
-        house.store.remove_join_token(newest.id, "alice").wait()
+        house.store.remove_join_token(newest.id, by()).wait()
 
 
 def test_it_forgets_expired_tokens_after_a_while_and_keeps_no_more_than_it_says(house):
@@ -125,8 +125,8 @@ def test_a_host_waits_if_its_token_lets_in_by_hand(house):
 
 def test_an_accepted_host_is_enrolled_and_keeps_its_key(house):
     agent = waiting(house)
-    assert house.store.accept_agent(agent.id, "alice").wait().standing is ENROLLED
-    assert house.store.accept_agent(agent.id, "alice").wait().standing is ENROLLED
+    assert house.store.accept_agent(agent.id, by()).wait().standing is ENROLLED
+    assert house.store.accept_agent(agent.id, by()).wait().standing is ENROLLED
     again = house.store.enrol("key", make_register(id=agent.id), by()).wait()
     assert again.agent.standing is ENROLLED
 
@@ -137,7 +137,7 @@ def test_a_refused_host_does_not_come_back_with_its_key(house):
     with pytest.raises(Refused, match="--new-identity"):
         house.store.enrol("key", make_register(id=agent.id, token=token_of(house)), by()).wait()
     with pytest.raises(NotFound):
-        house.store.accept_agent(agent.id, "alice").wait()
+        house.store.accept_agent(agent.id, by()).wait()
 
 
 def test_only_so_many_hosts_may_wait(house):
@@ -223,7 +223,7 @@ def test_what_was_sent_away_cannot_become_what_it_was(house):
     with pytest.raises(Conflict):
         house.store.bury_agent(agent, Standing.QUARANTINED, "late", by()).wait()
     with pytest.raises(Conflict, match="only a host that waits"):
-        house.store.accept_agent(agent, "alice").wait()
+        house.store.accept_agent(agent, by()).wait()
 
 
 # ---- hostnames
@@ -236,7 +236,7 @@ def test_another_hostname_is_only_claimed_until_it_is_accepted(house):
         "web01",
         "db1",
     )
-    house.store.accept_hostname(agent, "db1", "alice").wait()
+    house.store.accept_hostname(agent, "db1", by()).wait()
     assert (record(house, agent).hostname, record(house, agent).claimed_hostname) == ("db1", None)
 
 
@@ -249,7 +249,7 @@ def test_a_host_that_calls_itself_as_before_claims_nothing(house):
 
 def test_a_claim_that_is_written_late_does_not_come_back(house):
     (agent,) = house.enrol("web01")
-    house.store.accept_hostname(agent, "db1", "alice").wait()
+    house.store.accept_hostname(agent, "db1", by()).wait()
     house.store.touch({agent: Seen(house.clock.now + 10, "db1", [])}).wait()
     assert record(house, agent).claimed_hostname is None
     house.store.touch({agent: Seen(house.clock.now + 20, "db2", [])}).wait()
