@@ -61,6 +61,13 @@ class DiffView(Struct):
     cut: list[str]
 
 
+class Compared(Struct):
+    """The lines of a unified diff, none if both are the same; `cut` as in DiffView."""
+
+    lines: list[DiffLine]
+    cut: list[str]
+
+
 class _Found(Struct):
     lines: list[tuple[Literal["hunk", "same", "removed", "added", "note"], str]]
     cut: list[str]
@@ -76,7 +83,7 @@ class Diffs:
     async def diff(self, left: Side, right: Side) -> DiffView:
         """Busy when too many others want one, or when the machine is too slow for it."""
         identical = _identical(left, right)
-        found = _Found([], []) if identical else await self._compared(left, right)
+        found = _Found([], []) if identical else await self._compared(left.lines, right.lines)
         return DiffView(
             left.run.id,
             left.run.hostname,
@@ -89,13 +96,18 @@ class Diffs:
             else [],
         )
 
-    async def _compared(self, left: Side, right: Side) -> _Found:
+    async def of_texts(self, left: bytes, right: bytes) -> Compared:
+        """Of two texts that are here whole. Busy as `diff`."""
+        found = await self._compared(left, right)
+        return Compared([DiffLine(kind, text) for kind, text in found.lines], found.cut)
+
+    async def _compared(self, left: bytes, right: bytes) -> _Found:
         if self._waiting >= MOST_WAITING:
             raise Busy("too many diffs are being made; try again in a moment")
         self._waiting += 1
         try:
             async with asyncio.timeout(TIME_S), self._turn:
-                return await _ask_worker(left.lines, right.lines)
+                return await _ask_worker(left, right)
         except TimeoutError:
             raise Busy(f"the diff was not made within {TIME_S:g} s; try again") from None
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from webserver.draft_saved import DraftSaved, saved_of_form, saved_of_settings
 from webserver.draft_secrets import DraftSecrets, secrets_of_form, secrets_of_task
 from webserver.forms import Form
 from webserver.text import exact_duration, parse_duration
@@ -24,6 +25,7 @@ MULTILINE = frozenset({"script", "args", "env"})
 USUAL = Submission()
 
 SECRETS = ("secrets", "secret_files")
+SAVED = ("saved", "parameters")
 
 _FIELDS = {"script_base64": "script", "expect": "targets"}
 
@@ -40,11 +42,12 @@ class Draft:
     key: str = ""
     errors: dict[str, str] = field(default_factory=dict)
     secrets: DraftSecrets = field(default_factory=DraftSecrets)
+    saved: DraftSaved = field(default_factory=DraftSaved)
 
     def blame(self, name: str | None, sentence: str) -> None:
         """Put a sentence beside the field that it is about."""
         name = _FIELDS.get(name or "", name)
-        self.errors[name if name in (*TEXTS, *SECRETS) else ""] = sentence
+        self.errors[name if name in (*TEXTS, *SECRETS, *SAVED) else ""] = sentence
 
     @property
     def unusual(self) -> bool:
@@ -64,7 +67,13 @@ def draft_of(form: Form) -> Draft:
     texts = {name: form.text(name) if name in MULTILINE else form.word(name) for name in TEXTS}
     usual = texts_of(USUAL, "")
     texts |= {name: usual[name] for name in TEXTS if name not in form.fields}
-    return Draft(texts, form.many("agent"), form.word("key"), secrets=secrets_of_form(form))
+    return Draft(
+        texts,
+        form.many("agent"),
+        form.word("key"),
+        secrets=secrets_of_form(form),
+        saved=saved_of_form(form),
+    )
 
 
 def texts_of(submission: Submission, script: str) -> dict[str, str]:
@@ -91,17 +100,17 @@ def draft_from(task: TaskView) -> Draft:
     known = {
         name: settings[name]
         for name in Submission.__struct_fields__
-        if name in settings and name not in SECRETS
+        if name in settings and name not in (*SECRETS, *SAVED)
     }
     submission = Submission(**(known | {"name": task.name}))
     draft = fresh_draft()
-    draft.secrets = secrets_of_task(task)
+    draft.secrets, draft.saved = secrets_of_task(task), saved_of_settings(settings)
     try:
         script = base64.b64decode(task.script_base64 or "").decode()
     except UnicodeDecodeError:
         script = ""
         draft.blame("script", "The script of that task is not text: submit it through the API.")
-    draft.texts = texts_of(submission, script)
+    draft.texts = texts_of(submission, "" if draft.saved else script)
     return draft
 
 
@@ -112,6 +121,8 @@ def submission_of(draft: Draft) -> Submission:
     Only the form is judged here; whether the values are right is for the master to say.
     """
     texts, submission = draft.texts, Submission(script=draft.texts["script"])
+    if (saved := draft.saved.as_saved()) is not None:
+        submission.script, submission.saved = None, saved
     submission.name, submission.targets = texts["name"], _targets(draft)
     for name in DURATIONS:
         setattr(submission, name, _duration(draft, name))

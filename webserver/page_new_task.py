@@ -10,6 +10,7 @@ from aiohttp import web
 from webserver.api_agents import all_agents
 from webserver.api_tasks import idempotency_key, submit
 from webserver.context import MASTER, Caller
+from webserver.draft_saved import DraftSaved, shown_saved
 from webserver.draft_secrets import add_secrets
 from webserver.forms import filters, own_form, see
 from webserver.page_draft import Draft, draft_from, draft_of, fresh_draft, submission_of
@@ -53,11 +54,12 @@ class Preview:
 async def show_form(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Empty or with `on` a host, or `targets` an expression; or with `from` what a task was, and
     on the hosts whose runs ended in one of `states`."""
-    given = filters(request, "from", "states", "on", "targets")
+    given = filters(request, "from", "states", "on", "targets", "saved", "version")
     if "from" not in given:
         draft = fresh_draft()
         draft.ticked = [given["on"]] if "on" in given else []
         draft.texts["targets"] = given.get("targets", "")
+        draft.saved = DraftSaved(given.get("saved", ""), given.get("version", ""))
         return await _form_page(request, caller, draft, 200, with_preview=bool(given))
     states = [state for state in given.get("states", "").split(",") if state]
     if any(state not in STATES for state in states):
@@ -214,6 +216,7 @@ async def _form_page(
         "new_task.html",
         status=status,
         draft=draft,
+        saved=await shown_saved(request.app[MASTER], caller, draft.saved),
         between_waves=BETWEEN_WAVES,
         preview=await _preview(request, caller, draft) if with_preview else Preview(),
         hosts=hosts,

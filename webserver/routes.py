@@ -23,6 +23,7 @@ from webserver import (
     page_hosts,
     page_new_task,
     page_run,
+    page_scripts,
     page_steering,
     page_task,
     page_tasks,
@@ -316,6 +317,15 @@ PAGES = (
     Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR),
     Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR),
     Route("POST", "/tasks/new/preview", page_new_task.preview_form, May.OPERATOR),
+    Route("GET", "/scripts", page_scripts.show_scripts, May.VIEWER),
+    Route("POST", "/scripts", page_scripts.add_script, May.OPERATOR),
+    Route("GET", "/scripts/{script}", page_scripts.show_script, May.VIEWER),
+    Route("POST", "/scripts/{script}", page_scripts.change_script, May.OPERATOR),
+    Route("GET", "/scripts/{script}/diff", page_scripts.show_diff, May.VIEWER),
+    Route("POST", "/scripts/{script}/versions", page_scripts.add_version, May.OPERATOR),
+    Route(
+        "POST", "/scripts/{script}/versions/{version}", page_scripts.change_version, May.OPERATOR
+    ),
     Route("GET", "/groups", page_groups.show_groups, May.VIEWER),
     Route("POST", "/groups", page_groups.add_group, May.OPERATOR),
     Route("GET", "/groups/{group}", page_groups.show_group, May.VIEWER),

@@ -12,7 +12,8 @@ const TYPING_MS = 250;
 const FOUND = 200;
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("new-task"));
-const script = /** @type {HTMLTextAreaElement} */ (document.getElementById("script"));
+// None where a saved script stands in place of the editor.
+const script = /** @type {HTMLTextAreaElement | null} */ (document.getElementById("script"));
 const targets = /** @type {HTMLInputElement} */ (document.getElementById("targets"));
 
 // ---- what will happen
@@ -33,6 +34,9 @@ async function preview() {
   const now = asked;
   const fields = new FormData(form);
   fields.delete("script"); // it may be long, and nothing depends on it
+  for (const name of [...fields.keys()]) {
+    if (name.startsWith("parameter.")) fields.delete(name); // nor on these, some of them secret
+  }
   fields.delete("secret"); // values go out with the submit alone
   fields.delete("secret_file");
   let text;
@@ -56,7 +60,7 @@ async function preview() {
 
 form.addEventListener("input", (event) => {
   const field = /** @type {Element} */ (event.target);
-  if (field !== script && field.id !== "find" && !field.closest("#secrets")) changed();
+  if (field !== script && field.id !== "find" && !field.closest("#secrets, #saved-script")) changed();
 });
 form.addEventListener("change", (event) => {
   if (event.target === targets && asked !== shown) void preview();
@@ -160,7 +164,7 @@ document.getElementById("tick-none")?.addEventListener("click", () => tickAll(fa
 
 // ---- at the start
 
-edit(script);
+if (script) edit(script);
 for (const hidden of form.querySelectorAll(".pick-tools, #tab-hint, #find-more")) /** @type {HTMLElement} */ (hidden).hidden = false;
 for (const box of boxes()) note(box);
 tell();
