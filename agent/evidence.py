@@ -61,7 +61,7 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
     script = _script(entry.task)
     spec = rundir.encode_spec(_spec(entry.task, entry.run, agent_id))
     os.makedirs(directory, exist_ok=True)
-    os.chmod(directory, 0o711)  # the user passes through to its script, and lists nothing
+    os.chmod(directory, 0o711)  # the user passes through to its script, and lists nothing  # nosec B103
     if rundir.read_mark(directory) is None:
         if entry.task.has_secrets and not secret.read(directory):
             raise CannotPrepare("the secrets of the run are no longer on this host")

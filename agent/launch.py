@@ -190,7 +190,7 @@ def environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, by
 
 def _exec(argv: list[bytes], variables: dict[bytes, bytes], has_shebang: bool) -> None:
     try:
-        os.execve(argv[0], argv, variables)
+        os.execve(argv[0], argv, variables)  # scripts are its work  # nosec B606
     except OSError as error:
         raise CannotStart(why_not(error, os.fsdecode(argv[0]), has_shebang)) from None
 

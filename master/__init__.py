@@ -264,7 +264,7 @@ class Master:
     def _probe(self, port: int) -> None:
         """See for oneself that a key which is not known can do nothing but ask to register."""
         bind = self._settings.bind
-        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # compared  # nosec B104
         endpoint = f"tcp://{_bracketed(address)}:{port}"
         open_to_strangers = set(probe(endpoint, self._keys.public, self._server.names))
         allowed = {"sendmsg(register)", "sendmsg(reg)", "sendmsg(register_web)"}

@@ -49,7 +49,11 @@ class Settings:
     state_dir: Path = setting(
         Path("/var/lib/mschedule-master"), "where store and keys are kept", metavar="dir"
     )
-    bind: str = setting("0.0.0.0", "address to listen on", metavar="address")
+    bind: str = setting(
+        "0.0.0.0",  # agents come from everywhere, each with a key  # nosec B104
+        "address to listen on",
+        metavar="address",
+    )
     port: int = setting(9000, "port to listen on; 0 takes a free one", minimum=0, maximum=65535)
     advertise: str | None = setting(
         None,

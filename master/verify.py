@@ -41,7 +41,7 @@ def _records(file: Path) -> Iterator[tuple[int, Entry, str]]:
         raise StartError(f"{file} is not there: give a store's file, or a state directory")
     connection = _open(file)
     try:
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq")
+        rows = connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY seq")  # constants  # nosec B608
         rows.arraysize = AT_ONCE
         while found := rows.fetchmany():
             for seq, *values, hash in found:

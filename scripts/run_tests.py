@@ -32,10 +32,14 @@ PACKAGES = {
     "systemd-analyze": "systemd",
 }
 
+PROGRAMS = ["agent", "master", "webserver", "wire"]
+PROGRAMS += ["utils.py", "app.py", "appserver.py", "appwebserver.py"]
+
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
+    "bandit": ["bandit", "-q", "-c", "bandit.yaml", "-r", *PROGRAMS],
 }
 FAST = ["unit"]
 # Stages follow one another; within one, two steps run side by side. Faults are injected alone.
