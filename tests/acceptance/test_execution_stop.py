@@ -195,7 +195,7 @@ def test_a_script_is_born_in_its_cgroup_and_its_supervisor_lives_outside(host: H
     key = host.start("sleep 1000")
     main, supervisor = host.main(key), host.supervisor(key)
     of_run = f"/mschedule-{key[0]}.{key[1]}"
-    where = until(lambda: not _cgroup_of(supervisor).endswith(of_run) and _cgroup_of(main))
+    where = str(until(lambda: not _cgroup_of(supervisor).endswith(of_run) and _cgroup_of(main)))
 
     if (host.directory(key) / "cgroup").is_symlink():
         assert where.endswith(of_run)
