@@ -203,7 +203,13 @@ def _body(kind: type[Struct], about: About, schemas: _Schemas) -> Json:
 
 
 def _answers(about: About, schemas: _Schemas) -> Json:
-    return {str(answer.status): _answer(answer, schemas) for answer in about.answers}
+    """By status; one that comes in several media types has them side by side."""
+    found: Json = {}
+    for answer in about.answers:
+        made = _answer(answer, schemas)
+        same = found.setdefault(str(answer.status), made)
+        same["content"] |= made["content"]
+    return found
 
 
 def _answer(answer: Answer, schemas: _Schemas) -> Json:

@@ -61,7 +61,7 @@ from webserver.parameters import (
 )
 from webserver.refusals import RangeNotSatisfiable
 from wire.audit import AuditRecord
-from wire.errors import Conflict, StoreFull
+from wire.errors import Conflict, NotFound, StoreFull
 from wire.host_groups import HostGroup, HostGroups, HostGroupView
 from wire.requests import Submission, TaskChanges
 from wire.scripts import (
@@ -198,12 +198,13 @@ API = (
     api(
         "POST", "/api/v1/tasks", api_tasks.add_task, OPERATOR, NoQuery,
         "Submit a task", Answer(api_tasks.Made, 201, headers=_LOCATION),
-        body=Submission, headers=_KEY, refuses=(Conflict, StoreFull),
+        body=Submission, headers=_KEY, refuses=(NotFound, Conflict, StoreFull),
     ),
     api(
         "POST", "/task", api_tasks.add_task, OPERATOR, NoQuery,
         "Submit a task, at a short path", Answer(api_tasks.Made, 201, headers=_LOCATION),
-        id="add_task_at_short_path", body=Submission, headers=_KEY, refuses=(Conflict, StoreFull),
+        id="add_task_at_short_path",
+        body=Submission, headers=_KEY, refuses=(NotFound, Conflict, StoreFull),
     ),
     api(
         "GET", "/api/v1/tasks", api_tasks.list_tasks, VIEWER, TasksQuery,
