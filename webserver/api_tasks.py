@@ -95,7 +95,7 @@ def idempotency_key(headers: list[str]) -> str:
 
 async def submit(master: Master, caller: Caller, submission: Submission, key: str) -> Added:
     """Hand a submission to the master; what is too large never reaches the wire."""
-    _check_size(submission)
+    check_size(submission)
     return await _add(master, "add_task", AddTask(caller.auth, submission, key), key)
 
 
@@ -117,7 +117,8 @@ async def _add(master: Master, method: str, ask: AddTask | RetryTask, key: str) 
         ) from refusal
 
 
-def _check_size(submission: Submission) -> None:
+def check_size(submission: Submission) -> None:
+    """Raises TooLarge: what the master would refuse is not sent to it."""
     text, coded = submission.script, submission.script_base64
     if text is not None and len(text.encode()) > MAX_SCRIPT_BYTES:
         _too_large("script")

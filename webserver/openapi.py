@@ -59,6 +59,7 @@ _REFUSAL_HEADERS = {
     416: "Content-Range",
     429: "Retry-After",
     503: "Retry-After",
+    "schedule": "Id of a schedule.",
 }
 
 Json = dict[str, Any]

@@ -29,6 +29,7 @@ from webserver import (
     page_tasks,
     routes_hosts,
     routes_people,
+    routes_schedules,
 )
 from webserver.diffs import DiffView
 from webserver.endpoint import (
@@ -304,6 +305,7 @@ API = (
     ),
     *routes_hosts.API,
     *routes_people.API,
+    *routes_schedules.API,
 )  # fmt: skip
 
 PAGES = (
@@ -314,6 +316,7 @@ PAGES = (
     Route("GET", "/hosts/{agent}", page_host.show_host, May.VIEWER),
     Route("POST", "/hosts/{agent}/labels", page_host.change_labels, May.ADMIN),
     *routes_hosts.PAGES,
+    *routes_schedules.PAGES,
     Route("GET", "/tasks", page_tasks.show_tasks, May.VIEWER),
     Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR),
     Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR),
