@@ -17,6 +17,7 @@ log = getLogger(__name__)
 FIRST_ROWS = 50
 LEAST_ROWS = 10
 MOST_ROWS = 400
+FIRINGS_AT_ONCE = 200
 TARGET_S = 0.001  # of a step; the pages that it changed cost about as much again in the commit
 PAUSE_S = 0.02
 PAUSES_A_STEP = 4  # the pause is so many times as long as the step: the writer is for the others
@@ -48,7 +49,16 @@ class Purger:
             self._rest(purged.spent_s)
         if tasks:
             log.info(f"{tasks} tasks that ended long ago, or first, are forgotten with their runs")
+        self._forget_firings()
         return tasks
+
+    def _forget_firings(self) -> None:
+        """What became of due instants is kept as long as what they have made."""
+        age_s = self._keep.age_s
+        while age_s is not None:
+            if self._storage.schedules.forget(age_s, FIRINGS_AT_ONCE).wait() < FIRINGS_AT_ONCE:
+                return
+            self._rest(TARGET_S)
 
     def _rest(self, spent_s: float) -> None:
         self._sleep(max(PAUSE_S, PAUSES_A_STEP * spent_s))

@@ -51,6 +51,7 @@ _PLACES = {
     "group": "Name of a saved group, without the @.",
     "join_token": "Id of a join token.",
     "person": "Id of a person.",
+    "schedule": "Id of a schedule.",
     "session": "Id of a session.",
     "token": "Id of a token, which is not its secret.",
 }
@@ -59,7 +60,6 @@ _REFUSAL_HEADERS = {
     416: "Content-Range",
     429: "Retry-After",
     503: "Retry-After",
-    "schedule": "Id of a schedule.",
 }
 
 Json = dict[str, Any]

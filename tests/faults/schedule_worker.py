@@ -1,0 +1,43 @@
+"""One of several processes that fire the schedules of one store; killed by its test at any moment.
+
+Usage: schedule_worker.py STORE. The real scheduler, on the real clock; no agents, no wire.
+"""
+
+import sys
+from pathlib import Path
+
+from gevent import monkey
+
+monkey.patch_all()
+
+from master.changes import Changed  # noqa: E402
+from master.clock import SteadyClock  # noqa: E402
+from master.dispatch import Dispatcher  # noqa: E402
+from master.live import Live  # noqa: E402
+from master.records import Task  # noqa: E402
+from master.roster import Roster  # noqa: E402
+from master.scheduler import Scheduler  # noqa: E402
+from master.storage import Storage  # noqa: E402
+
+
+class Silent(Dispatcher):
+    """Wakes nobody."""
+
+    def __init__(self) -> None:
+        self.on_task = lambda task: None
+
+    def opened(self, task: Task, agents: list[str]) -> None: ...
+
+    def apply(self, changed: Changed) -> None: ...
+
+
+def main(path: str) -> None:
+    storage = Storage(Path(path), readers=1)
+    roster = Roster(5.0)
+    roster.load(storage.all_agents().wait(), [])
+    live = Live(roster, SteadyClock())
+    Scheduler(storage.schedules, roster, Silent(), live, storage.people).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
