@@ -24,7 +24,7 @@ class Silent(Dispatcher):
     """Wakes nobody."""
 
     def __init__(self) -> None:
-        self.on_task = lambda task: None
+        self.listeners = []
 
     def opened(self, task: Task, agents: list[str]) -> None: ...
 
