@@ -268,8 +268,9 @@ class ScheduleDesk:
     def _check_task(self, task: Submission) -> None:
         """Its hosts are those of each firing: that some name is wrong is told now."""
         try:
-            submission.check(self._scheduler.meant(task, self._roster.fleet()).submission)
-            refuse_secrets(task)
+            meant = self._scheduler.meant(task, self._roster.fleet()).submission
+            submission.check(meant)
+            refuse_secrets(meant)
             if task.expect is not None:
                 raise InvalidValue(
                     "expect is given; the hosts of a schedule are found at each firing",

@@ -9,6 +9,7 @@ from aiohttp import web
 from webserver.api_tasks import check_size
 from webserver.body import identifier
 from webserver.context import MASTER, Caller
+from webserver.draft_saved import DraftSaved, shown_saved
 from webserver.forms import filters, own_form, see
 from webserver.page_draft import draft_from
 from webserver.page_frame import framed
@@ -41,9 +42,10 @@ SHOWN = 10  # instants of the preview
 
 
 async def show_new(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """Empty, or with `from` what a task was."""
-    given = filters(request, "from")
+    """Empty, with a `saved` script at a `version`, or with `from` what a task was."""
+    given = filters(request, "from", "saved", "version")
     draft = fresh_schedule()
+    draft.saved = DraftSaved(given.get("saved", ""), given.get("version", ""))
     if "from" in given:
         draft = await _draft_from(request, caller, given["from"])
     return await _form_page(request, caller, draft, None)
@@ -124,6 +126,7 @@ async def _form_page(
         "schedule_form.html",
         status=status,
         draft=draft,
+        saved=await shown_saved(request.app[MASTER], caller, draft.saved),
         schedule=id,
         preview=preview,
         kinds=KINDS,

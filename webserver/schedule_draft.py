@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from webserver.draft_saved import DraftSaved
 from webserver.forms import Form
 from webserver.page_draft import Draft, draft_of, fresh_draft, submission_of, texts_of
 from webserver.text import exact_duration, parse_duration
@@ -60,13 +61,13 @@ class ScheduleDraft(Draft):
 def fresh_schedule(task: Draft | None = None) -> ScheduleDraft:
     """Empty, or with the task of a draft."""
     task = task or fresh_draft()
-    return ScheduleDraft(task.texts | USUAL, task.ticked, errors=task.errors)
+    return ScheduleDraft(task.texts | USUAL, task.ticked, errors=task.errors, saved=task.saved)
 
 
 def schedule_of_form(form: Form) -> ScheduleDraft:
     task = draft_of(form)
     texts = {name: form.word(name) for name in SCHEDULE_TEXTS if name in form.fields}
-    return ScheduleDraft(task.texts | USUAL | texts, task.ticked)
+    return ScheduleDraft(task.texts | USUAL | texts, task.ticked, saved=task.saved)
 
 
 def schedule_from(schedule: ScheduleView) -> ScheduleDraft:
@@ -74,6 +75,9 @@ def schedule_from(schedule: ScheduleView) -> ScheduleDraft:
     when, submission = schedule.when, msgspec.convert(schedule.task, Submission)
     draft = ScheduleDraft({})
     draft.texts = texts_of(submission, _script(draft, submission)) | USUAL
+    if submission.saved is not None:
+        number = "" if submission.saved.version is None else str(submission.saved.version)
+        draft.saved = DraftSaved(submission.saved.script, number, submission.saved.parameters)
     draft.ticked = submission.targets if isinstance(submission.targets, list) else []
     draft.texts |= {
         "name": schedule.name,

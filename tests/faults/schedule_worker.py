@@ -36,7 +36,10 @@ def main(path: str) -> None:
     roster = Roster(5.0)
     roster.load(storage.all_agents().wait(), [])
     live = Live(roster, SteadyClock())
-    Scheduler(storage.schedules, roster, Silent(), live, storage.people).run()
+    scheduler = Scheduler(
+        storage.schedules, roster, Silent(), live, storage.people, storage.scripts
+    )
+    scheduler.run()
 
 
 if __name__ == "__main__":
