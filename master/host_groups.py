@@ -11,6 +11,7 @@ from msgspec import Struct
 from master import audit
 from master.audit import Act
 from master.reader import Reader
+from master.schedule_uses import schedules_that_refer
 from master.targets import check_expression, groups_in
 from master.transaction import Tx
 from wire.errors import Conflict, Forbidden, InvalidValue, NotFound
@@ -101,9 +102,10 @@ def one(reader: Reader, name: str) -> Saved:
 
 
 def uses(reader: Reader | Tx, name: str) -> list[Use]:
-    """Other groups, and the limits of people."""
+    """Other groups, the limits of people, and schedules."""
     limits = [(Use("person", who), hosts) for who, hosts in reader.rows("people_with_limits")]
-    return users_of(name, _expressions(reader), limits)
+    schedules = [(Use("schedule", one.name), one.hosts) for one in schedules_that_refer(reader)]
+    return users_of(name, _expressions(reader), limits + schedules)
 
 
 def add(tx: Tx, group: HostGroup, act: Act) -> None:

@@ -21,6 +21,7 @@ from master.parameters import check_parameters
 from master.reader import Reader
 from master.records import Task
 from master.rows import to_json
+from master.schedule_uses import Refers, schedules_that_refer
 from master.task import count
 from master.transaction import Tx
 from utils import iso
@@ -68,7 +69,9 @@ def one(reader: Reader, name: str) -> ScriptView:
     """With its versions and the tasks made from it. Raises NotFound."""
     view = _view(_row(reader, name))
     view.versions = [_version_view(row) for row in reader.rows("script_versions", name=name)]
-    view.uses = [
+    found = schedules_that_refer(reader)
+    schedules = [_use_of(one) for one in found if one.saved and one.saved.script == name]
+    view.uses = schedules + [
         ScriptUse("task", id, title, str(number), state, iso(created_at))
         for id, title, number, state, created_at in reader.rows(
             "tasks_of_saved_script", name=name, limit=RECENT_TASKS
@@ -256,6 +259,13 @@ def _version_view(row: tuple[Any, ...]) -> VersionView:
         created_at=iso(created_at) or "",
         parameters=_decode_parameters(parameters),
     )
+
+
+def _use_of(schedule: Refers) -> ScriptUse:
+    assert schedule.saved is not None
+    version = "latest" if schedule.saved.version is None else str(schedule.saved.version)
+    state = "paused" if schedule.is_paused else "active"
+    return ScriptUse("schedule", schedule.id, schedule.name, version, state)
 
 
 def _write(tx: Tx, view: ScriptView, act: Act) -> None:

@@ -117,3 +117,6 @@ DELETE FROM schedules WHERE id IN (
     WHERE s.removed_at < :before AND NOT EXISTS (SELECT 1 FROM firings f WHERE f.schedule = s.id)
     LIMIT :limit
 )
+
+-- name: what_schedules_use
+SELECT id, name, task, paused_by FROM schedules WHERE removed_at IS NULL ORDER BY lower(name)

@@ -111,3 +111,19 @@ def test_it_says_what_is_wrong(api: Api, body: dict[str, Any], status: int, fiel
     )
     answer = api.call("POST", "/api/v1/tasks", {"targets": "@*", **body})
     assert (answer.status, answer.json["error"].get("field")) == (status, field), answer.body
+
+
+def test_a_schedule_says_that_it_uses_a_script_and_a_group(api: Api):
+    save(api, "nightly", "true")
+    group = {"name": "night", "hosts": "web*"}
+    assert api.call("POST", "/api/v1/groups", group).status == 201
+    when = {"kind": "every", "every": 86400}
+    task = {"saved": {"script": "nightly"}, "targets": "@night"}
+    body = {"name": "clean-up", "when": when, "task": task}
+    assert api.call("POST", "/api/v1/schedules", body).status == 201
+
+    (use,) = api.get("/api/v1/scripts/nightly")["uses"]
+    assert (use["kind"], use["name"], use["version"]) == ("schedule", "clean-up", "latest")
+    used_by = [{"kind": "schedule", "name": "clean-up"}]
+    assert api.get("/api/v1/groups/night")["used_by"] == used_by
+    assert api.call("DELETE", "/api/v1/groups/night").status == 409

@@ -16,6 +16,7 @@ WALKS = {
     "all_agents": "the start of the master takes all",
     "any_person": "the first row that there is",
     "saved_scripts": "a page that shows all; there are a few thousand at most",
+    "what_schedules_use": "a page about one saved thing, which any schedule may name",
     "host_groups": "what a group means may take any; there are a thousand at most",
     "people_with_limits": "a page about one group; there are as many as people",
     "join_tokens": "a page for admins; there are a thousand at most",
