@@ -43,7 +43,7 @@ def test_every_command_answers_what_can_be_read(answers):
 @pytest.mark.parametrize(
     ("path", "field", "value"),
     [
-        ("/groups", "total", 1),
+        ("$TASK/groups", "total", 1),
         ("/grid", "states", "SS"),
         ("/diff?", "identical", True),
         ("/status", "online", 2),
