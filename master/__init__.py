@@ -13,7 +13,7 @@ import gevent
 import gevent.pool
 from gevent.event import Event
 
-from master import setup_file
+from master import audit, setup_file
 from master.accounts import Accounts
 from master.admission import Admission
 from master.board import Board
@@ -103,7 +103,9 @@ def print_setup_code(settings: Settings) -> str:
     """A new one-time code, for whoever lost the password of the last admin; as print_join, it
     may be asked for while the master runs."""
     with _store_beside(settings.state_dir) as storage:
-        code = storage.people.make_setup_code(setup_file.PRINTED_LASTS_S).wait()
+        code = storage.people.make_setup_code(
+            setup_file.PRINTED_LASTS_S, audit.of_system("setup_code.print")
+        ).wait()
     setup_file.remove(settings.state_dir)  # one that lies there is void now
     return code
 
@@ -243,7 +245,9 @@ class Master:
     def _first_start(self) -> None:
         """Make a token of an admin if there is none at all, and a code for the first person."""
         if not self._storage.people.is_any_token_there().wait():
-            made = self._storage.people.make_token("admin", "admin").wait()
+            made = self._storage.people.make_token(
+                "admin", "admin", act=audit.of_system("token.add")
+            ).wait()
             write_private(self._directory / ADMIN_TOKEN, f"{made.secret}\n".encode())
             log.info(f"a token for programs lies in {self._directory / ADMIN_TOKEN}")
         setup_file.offer(self._storage.people, self._directory)

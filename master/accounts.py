@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET
 
 from master import setup_file
+from master.audit import Act
 from master.beside import beside
 from master.board import check_limit
 from master.database import Verb
@@ -82,46 +83,48 @@ class Accounts:
     def get_doors(self, person: Person, asked: GetDoors) -> Doors:
         return Doors(self._people.is_setup_open().wait())
 
-    def log_in(self, person: Person, asked: LogIn) -> NewSession:
-        opened = self._login.by_password(asked)
+    def log_in(self, person: Person, asked: LogIn, act: Act) -> NewSession:
+        opened = self._login.by_password(asked, act)
         self._gate.forget()
         return _new_session(opened)
 
-    def set_up(self, person: Person, asked: SetUp) -> NewSession:
-        opened = self._login.by_code(asked)
+    def set_up(self, person: Person, asked: SetUp, act: Act) -> NewSession:
+        opened = self._login.by_code(asked, act)
         self._gate.forget()
         setup_file.remove(self._directory)
         return _new_session(opened)
 
-    def log_in_by_token(self, person: Person, asked: JustAuth) -> NewSession:
+    def log_in_by_token(self, person: Person, asked: JustAuth, act: Act) -> NewSession:
         """For a browser: its cookie then holds a session, and not the token."""
         if person.session is not None:
             raise Conflict("this is a session already; a token opens one")
-        return _new_session(self._changing(self._people.log_in_by_token(person, self._span)))
+        return _new_session(self._changing(self._people.log_in_by_token(person, self._span, act)))
 
     def whoami(self, person: Person, asked: JustAuth) -> WhoAmI:
         return _who(person)
 
-    def log_out(self, person: Person, asked: JustAuth) -> dict[str, Any]:
+    def log_out(self, person: Person, asked: JustAuth, act: Act) -> dict[str, Any]:
         if person.session is None:
             raise Conflict("a token has no session to end; revoke it instead")
-        self._changing(self._people.end_session(person.session, person.owner))
+        self._changing(self._people.end_session(person.session, person.owner, act))
         return {}
 
-    def log_out_everywhere(self, person: Person, asked: LogOutEverywhere) -> dict[str, Any]:
+    def log_out_everywhere(
+        self, person: Person, asked: LogOutEverywhere, act: Act
+    ) -> dict[str, Any]:
         """One's own sessions; an admin ends those of others too."""
         whose, name = person.owner, person.name
         if asked.person is not None and asked.person != person.person:
             _need_admin(person, "end the sessions of others")
             name = self._people.account(asked.person).wait().name
             whose = Owner(person=asked.person)
-        self._changing(self._people.end_sessions(whose))
+        self._changing(self._people.end_sessions(whose, act))
         log.info(f"all sessions of {name} ended by {person.name}")
         return {}
 
     # ---- one's own
 
-    def change_password(self, person: Person, asked: ChangePassword) -> dict[str, Any]:
+    def change_password(self, person: Person, asked: ChangePassword, act: Act) -> dict[str, Any]:
         """All other sessions of the person end."""
         if person.kind != "session" or person.person is None:
             raise Forbidden("a token cannot change a password; log in with the password")
@@ -130,7 +133,9 @@ class Accounts:
         self._login.check(account, asked.old, person.address)
         password = self._passwords.hash(asked.new)
         spared = person.session or ""
-        self._changing(self._people.change_password(account.id, account.password, password, spared))
+        self._changing(
+            self._people.change_password(account.id, account.password, password, spared, act)
+        )
         log.info(f"{account.name} has a new password")
         return {}
 
@@ -139,8 +144,8 @@ class Accounts:
         views = self._people.sessions(person.owner, person.session, idle_s).wait()
         return Page(views, total=len(views))
 
-    def end_session(self, person: Person, asked: ById) -> dict[str, Any]:
-        self._changing(self._people.end_session(asked.id, person.owner))
+    def end_session(self, person: Person, asked: ById, act: Act) -> dict[str, Any]:
+        self._changing(self._people.end_session(asked.id, person.owner, act))
         return {}
 
     # ---- tokens
@@ -154,7 +159,7 @@ class Accounts:
             return Page([self._people.token(person.credential).wait()])
         return self._people.tokens(limit, asked.cursor, person.person).wait()
 
-    def add_token(self, person: Person, asked: AddToken) -> NewToken:
+    def add_token(self, person: Person, asked: AddToken, act: Act) -> NewToken:
         """Its owner is the person; a token that is nobody's makes others that are nobody's.
 
         Only an admin's token may make tokens: any other that leaks shall not outlive its
@@ -168,17 +173,17 @@ class Accounts:
         if not covers(person.role, asked.role):
             raise Forbidden(f"{person.name} is {person.role} and cannot make a token of more")
         made = self._people.make_token(
-            asked.name, asked.role, person.person, asked.expires_in
+            asked.name, asked.role, person.person, asked.expires_in, act=act
         ).wait()
         log.info(f"token {made.id} made by {person.name}")
         return NewToken(made.secret, self._people.token(made.id).wait())
 
-    def revoke_token(self, person: Person, asked: ById) -> dict[str, Any]:
+    def revoke_token(self, person: Person, asked: ById, act: Act) -> dict[str, Any]:
         """One's own; an admin revokes any; and every token may revoke itself."""
         if asked.id == person.credential or person.role == ADMIN:
-            self._changing(self._people.revoke_token(asked.id, None))
+            self._changing(self._people.revoke_token(asked.id, None, act))
         else:
-            self._changing(self._people.revoke_token(asked.id, person.person or ""))
+            self._changing(self._people.revoke_token(asked.id, person.person or "", act))
         log.info(f"token {asked.id} revoked by {person.name}")
         return {}
 
@@ -191,7 +196,7 @@ class Accounts:
     def get_person(self, person: Person, asked: ById) -> PersonView:
         return self._people.view(asked.id, self._span.idle_s).wait()
 
-    def add_person(self, person: Person, asked: AddPerson) -> PersonView:
+    def add_person(self, person: Person, asked: AddPerson, act: Act) -> PersonView:
         check_name(asked.name)
         check_role(asked.role)
         check_password(asked.password, asked.name)
@@ -199,11 +204,11 @@ class Accounts:
         check_limited(asked.role, hosts)
         self._check_hosts(hosts)
         password = self._passwords.hash(asked.password)
-        added = self._people.add(asked.name, asked.role, hosts, password).wait()
+        added = self._people.add(asked.name, asked.role, hosts, password, act).wait()
         log.info(f"{added.name} added as {added.role} by {person.name}")
         return self._people.view(added.id, self._span.idle_s).wait()
 
-    def change_person(self, person: Person, asked: ChangePerson) -> PersonView:
+    def change_person(self, person: Person, asked: ChangePerson, act: Act) -> PersonView:
         """All or nothing; what ends sessions spares the one that asks."""
         account = self._people.account(asked.id).wait()
         if asked.role is not None:
@@ -216,13 +221,13 @@ class Accounts:
             disabled=UNSET if asked.disabled is None else asked.disabled,
         )
         spared = person.session if person.person == account.id else None
-        self._changing(self._people.change(account.id, wanted, spared))
+        self._changing(self._people.change(account.id, wanted, spared, act=act))
         log.info(f"{account.name} changed by {person.name}")
         return self._people.view(account.id, self._span.idle_s).wait()
 
-    def remove_person(self, person: Person, asked: ById) -> dict[str, Any]:
+    def remove_person(self, person: Person, asked: ById, act: Act) -> dict[str, Any]:
         """With sessions and tokens; tasks keep the name."""
-        gone = self._changing(self._people.remove(asked.id))
+        gone = self._changing(self._people.remove(asked.id, act))
         log.info(f"{gone.name} removed by {person.name}")
         return {}
 

@@ -270,25 +270,31 @@ class ConnectionManager:
         accounts = self._accounts
         return {
             "get_doors": self._asked(GetDoors, ANYONE, accounts.get_doors),
-            "log_in": self._asked(LogIn, ANYONE, accounts.log_in),
-            "set_up": self._asked(SetUp, ANYONE, accounts.set_up),
-            "log_in_by_token": self._asked(JustAuth, "viewer", accounts.log_in_by_token),
-            "whoami": self._asked(JustAuth, "viewer", accounts.whoami),
-            "log_out": self._asked(JustAuth, "viewer", accounts.log_out),
-            "log_out_everywhere": self._asked(
-                LogOutEverywhere, "viewer", accounts.log_out_everywhere
+            "log_in": self._changing(LogIn, ANYONE, "session.start", accounts.log_in),
+            "set_up": self._changing(SetUp, ANYONE, "session.set_up", accounts.set_up),
+            "log_in_by_token": self._changing(
+                JustAuth, "viewer", "session.start", accounts.log_in_by_token
             ),
-            "change_password": self._asked(ChangePassword, "viewer", accounts.change_password),
+            "whoami": self._asked(JustAuth, "viewer", accounts.whoami),
+            "log_out": self._changing(JustAuth, "viewer", "session.end", accounts.log_out),
+            "log_out_everywhere": self._changing(
+                LogOutEverywhere, "viewer", "session.end_all", accounts.log_out_everywhere
+            ),
+            "change_password": self._changing(
+                ChangePassword, "viewer", "person.password", accounts.change_password
+            ),
             "get_sessions": self._asked(JustAuth, "viewer", accounts.get_sessions),
-            "end_session": self._asked(ById, "viewer", accounts.end_session),
+            "end_session": self._changing(ById, "viewer", "session.end", accounts.end_session),
             "get_tokens": self._asked(ListTokens, "viewer", accounts.get_tokens),
-            "add_token": self._asked(AddToken, "viewer", accounts.add_token),
-            "revoke_token": self._asked(ById, "viewer", accounts.revoke_token),
+            "add_token": self._changing(AddToken, "viewer", "token.add", accounts.add_token),
+            "revoke_token": self._changing(ById, "viewer", "token.revoke", accounts.revoke_token),
             "get_people": self._asked(ListPeople, "admin", accounts.get_people),
             "get_person": self._asked(ById, "admin", accounts.get_person),
-            "add_person": self._asked(AddPerson, "admin", accounts.add_person),
-            "change_person": self._asked(ChangePerson, "admin", accounts.change_person),
-            "remove_person": self._asked(ById, "admin", accounts.remove_person),
+            "add_person": self._changing(AddPerson, "admin", "person.add", accounts.add_person),
+            "change_person": self._changing(
+                ChangePerson, "admin", "person.change", accounts.change_person
+            ),
+            "remove_person": self._changing(ById, "admin", "person.remove", accounts.remove_person),
         }
 
     def _of_schedules(self) -> dict[str, Method[Any]]:

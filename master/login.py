@@ -3,6 +3,7 @@
 Attempts are slowed down before anything is looked up or hashed, so that a flood costs nothing.
 """
 
+from master.audit import Act
 from master.passwords import Passwords
 from master.people import Account
 from master.people_store import PeopleStore
@@ -25,14 +26,14 @@ class Login:
         self._throttle = throttle
         self._span = span
 
-    def by_password(self, asked: LogIn) -> Opened:
+    def by_password(self, asked: LogIn, act: Act) -> Opened:
         """Raises Unauthenticated (always the same sentence), TooManyAttempts, Busy."""
         if not looks_like_name(asked.name) or len(asked.password) > MAX_PASSWORD:
             raise Unauthenticated(REFUSED)  # of nobody here, and no guess at anybody's
         with self._throttle.attempt(name_key(asked.name), asked.auth.address):
-            return self._open(asked)
+            return self._open(asked, act)
 
-    def _open(self, asked: LogIn) -> Opened:
+    def _open(self, asked: LogIn, act: Act) -> Opened:
         account = self._people.account_by_name(asked.name).wait()
         fits = self._passwords.fits(account.password if account else None, asked.password)
         if account is None or not fits or account.disabled:
@@ -43,12 +44,12 @@ class Login:
         if self._passwords.outdated(account.password):
             rehashed = self._passwords.hash(asked.password)
         opened = self._people.log_in(
-            account, rehashed, asked.auth.address, asked.auth.token, self._span
+            account, rehashed, asked.auth.address, asked.auth.token, self._span, act
         ).wait()
         log.info(f"{account.name} logged in from {asked.auth.address}")
         return opened
 
-    def by_code(self, asked: SetUp) -> Opened:
+    def by_code(self, asked: SetUp, act: Act) -> Opened:
         """Raises Unauthenticated (not the code), InvalidValue, TooManyAttempts, Busy."""
         with self._throttle.attempt(None, asked.auth.address):
             self._people.check_setup_code(asked.code).wait()
@@ -62,6 +63,7 @@ class Login:
                 asked.auth.address,
                 asked.auth.token,
                 self._span,
+                act,
             ).wait()
         log.warning(f"{asked.name} is an admin by the setup code, from {asked.auth.address}")
         return opened

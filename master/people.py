@@ -138,6 +138,19 @@ def change(tx: Tx, id: str, wanted: Change, spared: str | None = None) -> Accoun
     return after
 
 
+def told(before: Account, after: Account) -> dict[str, Any]:
+    """What a change is in the audit log: new values, of a password only that it is another."""
+    names = [
+        name
+        for name in ("role", "hosts", "disabled")
+        if getattr(before, name) != getattr(after, name)
+    ]
+    changes = {name: getattr(after, name) for name in names}
+    if before.password != after.password:
+        changes["password"] = "changed"
+    return {"name": after.name, "changes": changes}
+
+
 def change_password(tx: Tx, id: str, old: str, new: str, spared: str) -> Account:
     """From one hash to another. Conflict: somebody has changed it since the old one was looked
     at."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from master.audit import of_system
 from master.people_store import PeopleStore
 from utils import getLogger, write_private
 
@@ -20,7 +21,7 @@ def offer(store: PeopleStore, directory: Path) -> None:
     if file.exists() and store.is_setup_open().wait():
         log.info(f"the code for the first log in lies in {file}")
         return
-    code = store.make_setup_code(None).wait()
+    code = store.make_setup_code(None, of_system("setup_code.make")).wait()
     write_private(file, f"{code}\n".encode())
     log.warning(f"no person can log in yet: open /setup in the web, the code is {code}")
 

@@ -12,7 +12,7 @@ from master.rights import Person
 from master.sessions import Span
 from master.targets import Fleet, Host
 from master.throttle import Throttle
-from tests.storage.cast import House
+from tests.storage.cast import House, by
 from wire.people import AddPerson, LogIn, NewSession, PersonView
 from wire.requests import Auth
 
@@ -45,15 +45,17 @@ class Crowd:
         self.accounts = Accounts(
             self.store, self.gate, SPAN, passwords, login, lambda: HOSTS, directory
         )
-        self.root = self.by_token(self.store.make_token("root", "admin").wait().secret)
+        self.root = self.by_token(self.store.make_token("root", "admin", act=by()).wait().secret)
 
     def add(self, name: str, role: str, hosts: str | None = None) -> PersonView:
-        return self.accounts.add_person(self.root, AddPerson(Auth(), name, role, PASSWORD, hosts))
+        return self.accounts.add_person(
+            self.root, AddPerson(Auth(), name, role, PASSWORD, hosts), by()
+        )
 
     def log_in(self, name: str, password: str = PASSWORD, **auth: Any) -> NewSession:
         asked = LogIn(Auth(**{"address": HOME, **auth}), name, password)
         nobody = self.gate.admit(asked.auth, "anyone")
-        return self.accounts.log_in(nobody, asked)
+        return self.accounts.log_in(nobody, asked, by())
 
     def by_token(self, secret: str, least: str = "viewer") -> Person:
         """Whom a call with this credential comes from."""

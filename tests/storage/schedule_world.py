@@ -25,7 +25,7 @@ from master.scheduler import Scheduler
 from master.storage import Storage
 from master.timing import parse
 from master.when import next_after
-from tests.storage.cast import Clock, House
+from tests.storage.cast import Clock, House, by
 from wire.requests import Auth, ById, Submission
 from wire.schedules import (
     AddSchedule,
@@ -112,7 +112,7 @@ class World:
         self.paused: dict[str, Timing] = {}
         house = House(Storage(self.path, clock=self.clock), self.clock, self.path)
         house.enrol("web01", "db1")
-        account = house.store.people.add("alice", "operator", None, "no password").wait()
+        account = house.store.people.add("alice", "operator", None, "no password", by()).wait()
         self.alice = Person("alice", "operator", person=account.id)
         house.store.close()
         self.processes = [self._process(), self._process()]

@@ -3,6 +3,7 @@
 import gevent
 import pytest
 
+from tests.storage.cast import by
 from tests.storage.crowd import CAFE, Crowd
 from wire.errors import Forbidden, Unauthenticated
 from wire.requests import Auth
@@ -14,7 +15,7 @@ def crowd(house, tmp_path):
 
 
 def test_it_asks_the_store_once_for_many_calls(crowd, monkeypatch):
-    secret = crowd.store.make_token("deploy", "viewer").wait().secret
+    secret = crowd.store.make_token("deploy", "viewer", act=by()).wait().secret
     crowd.by_token(secret)
     monkeypatch.setattr(crowd.store, "holder", _never)
     assert crowd.gate.admit(Auth(secret, CAFE), "viewer").address == CAFE
@@ -25,9 +26,9 @@ def _never(*_):
 
 
 def test_it_forgets_whom_it_knew_at_a_change(crowd):
-    made = crowd.store.make_token("deploy", "viewer").wait()
+    made = crowd.store.make_token("deploy", "viewer", act=by()).wait()
     crowd.by_token(made.secret)
-    crowd.store.revoke_token(made.id, None).wait()
+    crowd.store.revoke_token(made.id, None, by()).wait()
     crowd.gate.forget()
     with pytest.raises(Unauthenticated):
         crowd.by_token(made.secret)
@@ -35,7 +36,7 @@ def test_it_forgets_whom_it_knew_at_a_change(crowd):
 
 def test_it_does_not_remember_what_it_read_before_a_change(crowd, monkeypatch):
     """A call that was asking the store while the token was revoked must not bring it back."""
-    made = crowd.store.make_token("deploy", "viewer").wait()
+    made = crowd.store.make_token("deploy", "viewer", act=by()).wait()
     ask = crowd.store.holder
 
     class Late:
@@ -44,7 +45,7 @@ def test_it_does_not_remember_what_it_read_before_a_change(crowd, monkeypatch):
 
         def wait(self):
             found = self.verb.wait()
-            crowd.store.revoke_token(made.id, None).wait()
+            crowd.store.revoke_token(made.id, None, by()).wait()
             crowd.gate.forget()
             return found
 
@@ -71,7 +72,7 @@ def test_it_takes_neither_a_hash_nor_an_id_for_the_secret(crowd, house):
 
 
 def test_it_needs_the_role_at_least(crowd):
-    secret = crowd.store.make_token("look", "viewer").wait().secret
+    secret = crowd.store.make_token("look", "viewer", act=by()).wait().secret
     with pytest.raises(Forbidden, match="needs the role operator, and look is viewer"):
         crowd.by_token(secret, "operator")
 
@@ -82,7 +83,7 @@ def test_it_lets_anyone_do_what_needs_nobody(crowd):
 
 
 def test_it_writes_down_what_was_used_once_for_many_calls(crowd, house, monkeypatch):
-    secret = crowd.store.make_token("deploy", "viewer").wait().secret
+    secret = crowd.store.make_token("deploy", "viewer", act=by()).wait().secret
     for _ in range(100):
         crowd.by_token(secret)
     crowd.gate.save_used()
@@ -93,7 +94,7 @@ def test_it_writes_down_what_was_used_once_for_many_calls(crowd, house, monkeypa
 
 
 def test_it_lets_many_ask_at_once(crowd):
-    secret = crowd.store.make_token("deploy", "viewer").wait().secret
+    secret = crowd.store.make_token("deploy", "viewer", act=by()).wait().secret
     asking = [gevent.spawn(crowd.by_token, secret) for _ in range(200)]
     gevent.joinall(asking, timeout=10)
     assert {one.get().name for one in asking} == {"deploy"}

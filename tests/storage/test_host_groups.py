@@ -60,7 +60,7 @@ def test_it_refuses_a_circle_and_says_which(house):
 def test_it_says_who_uses_a_group_also_by_way_of_another(house):
     save(house, "a", "web*")
     save(house, "b", "@a!web07")
-    house.store.people.add("Olga", "operator", "@b,db1", "hash").wait()
+    house.store.people.add("Olga", "operator", "@b,db1", "hash", by()).wait()
     assert house.store.groups_of_hosts.uses("a").wait() == [
         Use("group", "b"),
         Use("person", "Olga"),
@@ -82,7 +82,7 @@ def test_a_group_that_is_used_is_not_removed(house):
 def test_only_an_admin_changes_what_limits_people(house):
     save(house, "a", "web*")
     save(house, "b", "@a")
-    house.store.people.add("Olga", "operator", "@b", "hash").wait()
+    house.store.people.add("Olga", "operator", "@b", "hash", by()).wait()
     with pytest.raises(Forbidden, match="Olga"):
         change(house, "a", "@*")
     change(house, "a", "@*", admin=True)

@@ -5,6 +5,8 @@ import pytest
 
 from master.people import Change
 from master.storage import Storage
+from tests.storage import cast
+from tests.storage.cast import by
 from tests.storage.crowd import PASSWORD, Crowd
 from tests.support import until
 from wire.errors import (
@@ -26,7 +28,7 @@ def crowd(house, tmp_path):
 
 def change(crowd, name, by=None, **values):
     asked = ChangePerson(Auth(), crowd.account(name).id, **values)
-    return crowd.accounts.change_person(by or crowd.root, asked)
+    return crowd.accounts.change_person(by or crowd.root, asked, cast.by())
 
 
 # ---- adding
@@ -69,7 +71,7 @@ def test_it_takes_a_name_once_in_whatever_case(crowd):
 def test_it_refuses_a_person_and_names_the_field(crowd, field, values):
     given = {"name": "otto", "role": "operator", "password": PASSWORD, **values}
     with pytest.raises(InvalidValue) as refused:
-        crowd.accounts.add_person(crowd.root, AddPerson(Auth(), **given))
+        crowd.accounts.add_person(crowd.root, AddPerson(Auth(), **given), by())
     assert refused.value.field == field
     assert crowd.accounts.get_people(crowd.root, ListPeople(Auth())).items == []
 
@@ -118,7 +120,11 @@ def test_it_gives_a_new_password_and_ends_all_sessions(crowd):
 def test_it_lets_a_disabled_person_in_by_nothing(crowd):
     crowd.add("otto", "operator")
     session = crowd.log_in("otto").secret
-    token = crowd.store.make_token("deploy", "operator", crowd.account("otto").id).wait().secret
+    token = (
+        crowd.store.make_token("deploy", "operator", crowd.account("otto").id, act=by())
+        .wait()
+        .secret
+    )
     assert crowd.by_token(token).name == "otto"
 
     change(crowd, "otto", disabled=True)
@@ -157,20 +163,23 @@ def test_it_demotes_in_the_middle_of_a_session(crowd):
 
 
 def test_it_names_a_person_that_there_is_not(crowd):
-    for ask in (crowd.accounts.get_person, crowd.accounts.remove_person):
-        with pytest.raises(NotFound):
-            ask(crowd.root, ById(Auth(), "nobody"))
     with pytest.raises(NotFound):
-        crowd.accounts.change_person(crowd.root, ChangePerson(Auth(), "nobody", disabled=True))
+        crowd.accounts.get_person(crowd.root, ById(Auth(), "nobody"))
+    with pytest.raises(NotFound):
+        crowd.accounts.remove_person(crowd.root, ById(Auth(), "nobody"), by())
+    with pytest.raises(NotFound):
+        crowd.accounts.change_person(
+            crowd.root, ChangePerson(Auth(), "nobody", disabled=True), by()
+        )
 
 
 def test_it_removes_a_person_with_sessions_and_tokens(crowd, house):
     crowd.add("otto", "operator")
     session = crowd.log_in("otto").secret
     otto = crowd.account("otto").id
-    token = crowd.store.make_token("deploy", "operator", otto).wait().secret
-    by_token = crowd.accounts.log_in_by_token(crowd.by_token(token), JustAuth(Auth())).secret
-    crowd.accounts.remove_person(crowd.root, ById(Auth(), otto))
+    token = crowd.store.make_token("deploy", "operator", otto, act=by()).wait().secret
+    by_token = crowd.accounts.log_in_by_token(crowd.by_token(token), JustAuth(Auth()), by()).secret
+    crowd.accounts.remove_person(crowd.root, ById(Auth(), otto), by())
     for credential in (session, token, by_token):
         with pytest.raises(Unauthenticated):
             crowd.by_token(credential)
@@ -185,7 +194,7 @@ def test_it_changes_ones_own_password_and_ends_all_other_sessions(crowd):
     crowd.add("bob", "viewer")
     other = crowd.log_in("bob").secret
     bob = crowd.here("bob")
-    crowd.accounts.change_password(bob, ChangePassword(Auth(), PASSWORD, "a new password"))
+    crowd.accounts.change_password(bob, ChangePassword(Auth(), PASSWORD, "a new password"), by())
     with pytest.raises(Unauthenticated):
         crowd.by_token(other)
     assert len(crowd.accounts.get_sessions(bob, JustAuth(Auth())).items) == 1
@@ -197,36 +206,44 @@ def test_it_wants_the_old_password_and_slows_down_who_guesses(crowd):
     bob = crowd.here("bob")
     for _ in range(5):
         with pytest.raises(InvalidValue) as refused:
-            crowd.accounts.change_password(bob, ChangePassword(Auth(), "wrong", "a new password"))
+            crowd.accounts.change_password(
+                bob, ChangePassword(Auth(), "wrong", "a new password"), by()
+            )
         assert refused.value.field == "old"
     with pytest.raises(TooManyAttempts):
-        crowd.accounts.change_password(bob, ChangePassword(Auth(), PASSWORD, "a new password"))
+        crowd.accounts.change_password(
+            bob, ChangePassword(Auth(), PASSWORD, "a new password"), by()
+        )
 
 
 def test_it_refuses_a_bad_new_password_before_looking_at_the_old_one(crowd):
     crowd.add("bob", "viewer")
     with pytest.raises(InvalidValue) as refused:
-        crowd.accounts.change_password(crowd.here("bob"), ChangePassword(Auth(), "wrong", "bob"))
+        crowd.accounts.change_password(
+            crowd.here("bob"), ChangePassword(Auth(), "wrong", "bob"), by()
+        )
     assert refused.value.field == "new"
 
 
 def test_it_lets_no_token_change_a_password(crowd):
     crowd.add("bob", "viewer")
-    token = crowd.store.make_token("look", "viewer", crowd.account("bob").id).wait().secret
+    token = (
+        crowd.store.make_token("look", "viewer", crowd.account("bob").id, act=by()).wait().secret
+    )
     by_token = crowd.by_token(token)
-    session = crowd.accounts.log_in_by_token(by_token, JustAuth(Auth())).secret
+    session = crowd.accounts.log_in_by_token(by_token, JustAuth(Auth()), by()).secret
     for person in (by_token, crowd.by_token(session), crowd.root):
         with pytest.raises(Forbidden):
             asked = ChangePassword(Auth(), PASSWORD, "a new password")
-            crowd.accounts.change_password(person, asked)
+            crowd.accounts.change_password(person, asked, by())
 
 
 def test_it_refuses_a_change_from_a_password_that_is_no_more(crowd):
     crowd.add("bob", "viewer")
     bob = crowd.account("bob")
-    crowd.store.change(bob.id, Change(password="another hash")).wait()
+    crowd.store.change(bob.id, Change(password="another hash"), act=by()).wait()
     with pytest.raises(Conflict):
-        crowd.store.change_password(bob.id, bob.password, "hash", "").wait()
+        crowd.store.change_password(bob.id, bob.password, "hash", "", by()).wait()
 
 
 # ---- the last admin
@@ -239,7 +256,7 @@ def test_it_keeps_the_last_admin(crowd):
         with pytest.raises(Conflict, match="the last admin"):
             change(crowd, "alice", **values)
     with pytest.raises(Conflict, match="the last admin"):
-        crowd.accounts.remove_person(crowd.root, ById(Auth(), crowd.account("alice").id))
+        crowd.accounts.remove_person(crowd.root, ById(Auth(), crowd.account("alice").id), by())
     assert crowd.account("alice").is_admin
 
 
@@ -260,7 +277,7 @@ def test_it_keeps_one_of_two_admins_who_remove_each_other_at_once(crowd):
     ids = [crowd.add(name, "admin").id for name in ("alice", "carol")]
     outcomes: list[object] = []
     for id in ids:
-        crowd.store.remove(id).then(outcomes.append)
+        crowd.store.remove(id, by()).then(outcomes.append)
     until(lambda: len(outcomes) == 2, sleep=gevent.sleep)
     assert [isinstance(one, Conflict) for one in outcomes].count(True) == 1
     assert crowd.house.sql("SELECT count(*) FROM people WHERE role = 'admin'") == [(1,)]
@@ -273,7 +290,7 @@ def test_it_keeps_one_of_two_admins_whom_two_processes_disable_at_once(crowd, ho
     try:
         outcomes: list[object] = []
         for people, id in zip((crowd.store, beside.people), ids, strict=True):
-            people.change(id, Change(disabled=True)).then(outcomes.append)
+            people.change(id, Change(disabled=True), act=by()).then(outcomes.append)
         until(lambda: len(outcomes) == 2, sleep=gevent.sleep)
     finally:
         beside.close()

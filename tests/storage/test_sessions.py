@@ -4,6 +4,7 @@ import pytest
 
 from master.people import Change
 from master.sessions import REFUSED
+from tests.storage.cast import by
 from tests.storage.crowd import CAFE, DAY, HOME, HOUR, PASSWORD, SPAN, Crowd
 from wire.errors import Conflict, Forbidden, NotFound, TooManyAttempts, Unauthenticated
 from wire.people import LogOutEverywhere
@@ -59,7 +60,7 @@ def test_it_refuses_everybody_else_with_one_sentence(crowd, name, password):
 
 
 def test_it_refuses_a_disabled_person_with_the_same_sentence(crowd):
-    crowd.store.change(crowd.account("bob").id, Change(disabled=True)).wait()
+    crowd.store.change(crowd.account("bob").id, Change(disabled=True), act=by()).wait()
     with pytest.raises(Unauthenticated) as refused:
         crowd.log_in("bob")
     assert refused.value.message == REFUSED
@@ -75,17 +76,17 @@ def test_it_makes_a_new_session_at_each_log_in_and_ends_the_browsers_old_one(cro
 
 def test_it_opens_none_for_a_password_that_was_changed_since_it_was_looked_at(crowd):
     verified = crowd.account("bob")
-    crowd.store.change(verified.id, Change(password="another hash")).wait()
+    crowd.store.change(verified.id, Change(password="another hash"), act=by()).wait()
     with pytest.raises(Unauthenticated):
-        crowd.store.log_in(verified, None, HOME, None, SPAN).wait()
-    crowd.store.remove(verified.id).wait()
+        crowd.store.log_in(verified, None, HOME, None, SPAN, by()).wait()
+    crowd.store.remove(verified.id, by()).wait()
     with pytest.raises(Unauthenticated):
-        crowd.store.log_in(verified, None, HOME, None, SPAN).wait()
+        crowd.store.log_in(verified, None, HOME, None, SPAN, by()).wait()
 
 
 def test_it_keeps_the_password_by_todays_parameters_after_a_log_in(crowd):
     verified = crowd.account("bob")
-    crowd.store.log_in(verified, "a stronger hash", HOME, None, SPAN).wait()
+    crowd.store.log_in(verified, "a stronger hash", HOME, None, SPAN, by()).wait()
     assert crowd.account("bob").password == "a stronger hash"
 
 
@@ -126,7 +127,7 @@ def test_it_ends_a_session_at_the_latest_after_its_life(crowd, clock):
 def test_it_ends_the_session_that_logs_out_and_no_other(crowd):
     other = crowd.log_in("bob").secret
     mine = crowd.log_in("bob").secret
-    crowd.accounts.log_out(crowd.by_token(mine), JustAuth(Auth()))
+    crowd.accounts.log_out(crowd.by_token(mine), JustAuth(Auth()), by())
     assert not is_in(crowd, mine)
     assert is_in(crowd, other)
 
@@ -134,7 +135,7 @@ def test_it_ends_the_session_that_logs_out_and_no_other(crowd):
 def test_it_logs_out_everywhere(crowd):
     secrets = [crowd.log_in("bob").secret for _ in range(3)]
     ottos = crowd.log_in("otto").secret
-    crowd.accounts.log_out_everywhere(crowd.by_token(secrets[0]), LogOutEverywhere(Auth()))
+    crowd.accounts.log_out_everywhere(crowd.by_token(secrets[0]), LogOutEverywhere(Auth()), by())
     assert [is_in(crowd, secret) for secret in [*secrets, ottos]] == [False, False, False, True]
 
 
@@ -142,12 +143,12 @@ def test_it_lets_an_admin_end_the_sessions_of_others_and_nobody_else(crowd):
     secret = crowd.log_in("bob").secret
     asked = LogOutEverywhere(Auth(), crowd.account("bob").id)
     with pytest.raises(Forbidden):
-        crowd.accounts.log_out_everywhere(crowd.here("otto"), asked)
+        crowd.accounts.log_out_everywhere(crowd.here("otto"), asked, by())
     assert is_in(crowd, secret)
-    crowd.accounts.log_out_everywhere(crowd.here("alice"), asked)
+    crowd.accounts.log_out_everywhere(crowd.here("alice"), asked, by())
     assert not is_in(crowd, secret)
     with pytest.raises(NotFound):
-        crowd.accounts.log_out_everywhere(crowd.root, LogOutEverywhere(Auth(), "nobody"))
+        crowd.accounts.log_out_everywhere(crowd.root, LogOutEverywhere(Auth(), "nobody"), by())
 
 
 def test_it_ends_one_of_ones_own_sessions_and_none_of_others(crowd):
@@ -155,11 +156,11 @@ def test_it_ends_one_of_ones_own_sessions_and_none_of_others(crowd):
     lost = crowd.log_in("bob").secret
     lost_id = crowd.by_token(lost).session
     with pytest.raises(NotFound):
-        crowd.accounts.end_session(otto, ById(Auth(), lost_id))
-    crowd.accounts.end_session(bob, ById(Auth(), lost_id))
+        crowd.accounts.end_session(otto, ById(Auth(), lost_id), by())
+    crowd.accounts.end_session(bob, ById(Auth(), lost_id), by())
     assert not is_in(crowd, lost)
     with pytest.raises(NotFound):
-        crowd.accounts.end_session(bob, ById(Auth(), lost_id))
+        crowd.accounts.end_session(bob, ById(Auth(), lost_id), by())
 
 
 def test_it_lists_ones_own_sessions_with_what_a_person_recognizes_them_by(crowd, clock):
@@ -181,7 +182,7 @@ def test_it_keeps_so_many_sessions_of_a_person_and_ends_the_least_used(
     first = crowd.log_in("bob").secret
     for _ in range(4):
         clock.now += 1
-        crowd.store.log_in(crowd.account("bob"), None, HOME, None, SPAN).wait()
+        crowd.store.log_in(crowd.account("bob"), None, HOME, None, SPAN, by()).wait()
     assert is_in(crowd, first)
     crowd.gate.save_used()
     crowd.log_in("bob")
@@ -200,8 +201,8 @@ def test_it_forgets_sessions_that_have_expired(crowd, clock, house):
 
 
 def test_it_opens_a_session_that_is_worth_what_the_token_is(crowd):
-    made = crowd.store.make_token("deploy", "viewer", crowd.account("otto").id).wait()
-    opened = crowd.accounts.log_in_by_token(crowd.by_token(made.secret), JustAuth(Auth()))
+    made = crowd.store.make_token("deploy", "viewer", crowd.account("otto").id, act=by()).wait()
+    opened = crowd.accounts.log_in_by_token(crowd.by_token(made.secret), JustAuth(Auth()), by())
     person = crowd.by_token(opened.secret)
     assert (person.name, person.role, person.kind) == ("otto", "viewer", "token")
     assert person.credential == made.id != person.session
@@ -209,14 +210,16 @@ def test_it_opens_a_session_that_is_worth_what_the_token_is(crowd):
 
 
 def test_it_ends_with_the_token_that_opened_it(crowd, clock):
-    revoked = crowd.store.make_token("deploy", "operator", crowd.account("otto").id).wait()
-    expiring = crowd.store.make_token("expiring", "admin", None, 2 * HOUR).wait()
+    revoked = crowd.store.make_token(
+        "deploy", "operator", crowd.account("otto").id, act=by()
+    ).wait()
+    expiring = crowd.store.make_token("expiring", "admin", None, 2 * HOUR, act=by()).wait()
     sessions = [
-        crowd.accounts.log_in_by_token(crowd.by_token(made.secret), JustAuth(Auth())).secret
+        crowd.accounts.log_in_by_token(crowd.by_token(made.secret), JustAuth(Auth()), by()).secret
         for made in (revoked, expiring)
     ]
     assert all(is_in(crowd, secret) for secret in sessions)
-    crowd.store.revoke_token(revoked.id, None).wait()
+    crowd.store.revoke_token(revoked.id, None, by()).wait()
     assert [is_in(crowd, secret) for secret in sessions] == [False, True]
     clock.now += 2 * HOUR
     assert [is_in(crowd, secret) for secret in sessions] == [False, False]
@@ -224,29 +227,31 @@ def test_it_ends_with_the_token_that_opened_it(crowd, clock):
 
 def test_it_opens_no_session_from_a_session(crowd):
     with pytest.raises(Conflict):
-        crowd.accounts.log_in_by_token(crowd.here("bob"), JustAuth(Auth()))
+        crowd.accounts.log_in_by_token(crowd.here("bob"), JustAuth(Auth()), by())
 
 
 def test_it_opens_none_for_a_token_that_was_revoked_meanwhile(crowd):
-    made = crowd.store.make_token("deploy", "admin").wait()
+    made = crowd.store.make_token("deploy", "admin", act=by()).wait()
     person = crowd.by_token(made.secret)
-    crowd.store.revoke_token(made.id, None).wait()
+    crowd.store.revoke_token(made.id, None, by()).wait()
     with pytest.raises(Unauthenticated):
-        crowd.accounts.log_in_by_token(person, JustAuth(Auth()))
+        crowd.accounts.log_in_by_token(person, JustAuth(Auth()), by())
 
 
 def test_it_lets_a_token_of_nobody_see_and_end_its_own_sessions(crowd):
-    opened = [crowd.accounts.log_in_by_token(crowd.root, JustAuth(Auth())).secret for _ in range(3)]
+    opened = [
+        crowd.accounts.log_in_by_token(crowd.root, JustAuth(Auth()), by()).secret for _ in range(3)
+    ]
     mine = crowd.by_token(opened[0])
     listed = crowd.accounts.get_sessions(mine, JustAuth(Auth())).items
     assert [one.current for one in listed].count(True) == 1
     assert len(listed) == 3
-    crowd.accounts.end_session(mine, ById(Auth(), crowd.by_token(opened[1]).session))
+    crowd.accounts.end_session(mine, ById(Auth(), crowd.by_token(opened[1]).session), by())
     assert [is_in(crowd, secret) for secret in opened] == [True, False, True]
-    crowd.accounts.log_out_everywhere(mine, LogOutEverywhere(Auth()))
+    crowd.accounts.log_out_everywhere(mine, LogOutEverywhere(Auth()), by())
     assert [is_in(crowd, secret) for secret in opened] == [False, False, False]
 
 
 def test_it_has_no_session_of_a_token_to_log_out(crowd):
     with pytest.raises(Conflict):
-        crowd.accounts.log_out(crowd.root, JustAuth(Auth()))
+        crowd.accounts.log_out(crowd.root, JustAuth(Auth()), by())

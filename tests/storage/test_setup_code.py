@@ -6,6 +6,7 @@ import pytest
 
 from master import setup_file
 from master.people import Change
+from tests.storage.cast import by
 from tests.storage.crowd import CAFE, HOUR, PASSWORD, Crowd
 from wire.errors import InvalidValue, TooManyAttempts, Unauthenticated
 from wire.people import GetDoors, SetUp
@@ -20,7 +21,7 @@ def crowd(house, tmp_path):
 def set_up(crowd, code, name="alice", password=PASSWORD, address=CAFE):
     auth = Auth(address=address)
     return crowd.accounts.set_up(
-        crowd.gate.admit(auth, "anyone"), SetUp(auth, code, name, password)
+        crowd.gate.admit(auth, "anyone"), SetUp(auth, code, name, password), by()
     )
 
 
@@ -29,7 +30,7 @@ def is_open(crowd):
 
 
 def test_it_makes_the_first_admin_and_logs_them_in(crowd):
-    code = crowd.store.make_setup_code(None).wait()
+    code = crowd.store.make_setup_code(None, by()).wait()
     assert is_open(crowd)
     opened = set_up(crowd, code)
     alice = crowd.by_token(opened.secret, "admin")
@@ -38,7 +39,7 @@ def test_it_makes_the_first_admin_and_logs_them_in(crowd):
 
 
 def test_it_works_once(crowd):
-    code = crowd.store.make_setup_code(None).wait()
+    code = crowd.store.make_setup_code(None, by()).wait()
     set_up(crowd, code)
     assert not is_open(crowd)
     with pytest.raises(Unauthenticated):
@@ -46,7 +47,7 @@ def test_it_works_once(crowd):
 
 
 def test_it_may_be_typed_without_dashes_and_in_small_letters(crowd):
-    code = crowd.store.make_setup_code(None).wait()
+    code = crowd.store.make_setup_code(None, by()).wait()
     assert len(code) == 23
     set_up(crowd, f" {code.lower().replace('-', '')} ")
 
@@ -55,13 +56,13 @@ def test_it_may_be_typed_without_dashes_and_in_small_letters(crowd):
 def test_it_refuses_another_code(crowd, code):
     with pytest.raises(Unauthenticated):
         set_up(crowd, code)
-    crowd.store.make_setup_code(None).wait()
+    crowd.store.make_setup_code(None, by()).wait()
     with pytest.raises(Unauthenticated):
         set_up(crowd, code)
 
 
 def test_it_slows_down_who_guesses(crowd):
-    crowd.store.make_setup_code(None).wait()
+    crowd.store.make_setup_code(None, by()).wait()
     for _ in range(40):
         with pytest.raises(Unauthenticated):
             set_up(crowd, "AAAAA")
@@ -73,7 +74,7 @@ def test_it_slows_down_who_guesses(crowd):
     ("field", "values"), [("name", {"name": "a b"}), ("password", {"password": "short"})]
 )
 def test_it_stays_good_when_name_or_password_is_refused(crowd, field, values):
-    code = crowd.store.make_setup_code(None).wait()
+    code = crowd.store.make_setup_code(None, by()).wait()
     with pytest.raises(InvalidValue) as refused:
         set_up(crowd, code, **values)
     assert refused.value.field == field
@@ -83,8 +84,8 @@ def test_it_stays_good_when_name_or_password_is_refused(crowd, field, values):
 def test_it_gives_an_admin_who_is_known_a_new_password(crowd):
     crowd.add("alice", "operator", "@env:staging")
     before = crowd.log_in("alice").secret
-    crowd.store.change(crowd.account("alice").id, Change(disabled=True)).wait()
-    code = crowd.store.make_setup_code(HOUR).wait()
+    crowd.store.change(crowd.account("alice").id, Change(disabled=True), act=by()).wait()
+    code = crowd.store.make_setup_code(HOUR, by()).wait()
 
     opened = set_up(crowd, code, "ALICE", "a new password")
 
@@ -96,7 +97,7 @@ def test_it_gives_an_admin_who_is_known_a_new_password(crowd):
 
 
 def test_it_is_void_after_its_hour(crowd, clock):
-    code = crowd.store.make_setup_code(HOUR).wait()
+    code = crowd.store.make_setup_code(HOUR, by()).wait()
     clock.now += HOUR
     assert not is_open(crowd)
     with pytest.raises(Unauthenticated):
@@ -104,15 +105,15 @@ def test_it_is_void_after_its_hour(crowd, clock):
 
 
 def test_it_makes_the_code_before_void(crowd):
-    first = crowd.store.make_setup_code(None).wait()
-    second = crowd.store.make_setup_code(HOUR).wait()
+    first = crowd.store.make_setup_code(None, by()).wait()
+    second = crowd.store.make_setup_code(HOUR, by()).wait()
     with pytest.raises(Unauthenticated):
         set_up(crowd, first)
     set_up(crowd, second)
 
 
 def test_it_makes_the_code_of_the_first_start_void_when_somebody_was_added_otherwise(crowd):
-    code = crowd.store.make_setup_code(None).wait()
+    code = crowd.store.make_setup_code(None, by()).wait()
     crowd.add("alice", "admin")
     assert not is_open(crowd)
     with pytest.raises(Unauthenticated):

@@ -7,6 +7,7 @@ import pytest
 
 from master.people import Change
 from master.tokens import ENDED_KEPT_S
+from tests.storage.cast import by
 from tests.storage.crowd import DAY, HOUR, Crowd
 from wire.errors import Conflict, Forbidden, InvalidValue, NotFound, Unauthenticated
 from wire.people import AddToken, ListTokens
@@ -23,7 +24,7 @@ def crowd(house, tmp_path):
 
 
 def add(crowd, person, name="deploy", role="viewer", expires_in=None):
-    return crowd.accounts.add_token(person, AddToken(Auth(), name, role, expires_in))
+    return crowd.accounts.add_token(person, AddToken(Auth(), name, role, expires_in), by())
 
 
 def listed(crowd, person, **asked):
@@ -58,13 +59,13 @@ def test_it_falls_with_the_role_of_its_owner_and_rises_no_higher_than_its_own(cr
     secret = add(crowd, crowd.here("alice"), role="admin").secret
     crowd.add("carol", "admin")
     alice = crowd.account("alice").id
-    crowd.store.change(alice, Change(role="viewer")).wait()
+    crowd.store.change(alice, Change(role="viewer"), act=by()).wait()
     crowd.gate.forget()
     assert crowd.by_token(secret).role == "viewer"
     (token,) = listed(crowd, crowd.here("alice"))
     assert (token.role, token.acts_as) == ("admin", "viewer")
     low = add(crowd, crowd.here("alice"), "low", "viewer").secret
-    crowd.store.change(alice, Change(role="admin")).wait()
+    crowd.store.change(alice, Change(role="admin"), act=by()).wait()
     crowd.gate.forget()
     assert crowd.by_token(low).role == "viewer"
 
@@ -89,7 +90,7 @@ def test_it_lets_only_an_admins_token_make_tokens(crowd):
     for name, role in (("otto", "operator"), ("bob", "viewer")):
         made = add(crowd, crowd.here(name), role=role)
         by_token = crowd.by_token(made.secret)
-        session = crowd.accounts.log_in_by_token(by_token, JustAuth(Auth())).secret
+        session = crowd.accounts.log_in_by_token(by_token, JustAuth(Auth()), by()).secret
         for person in (by_token, crowd.by_token(session)):
             with pytest.raises(Forbidden):
                 add(crowd, person, role="viewer")
@@ -121,13 +122,13 @@ def test_it_tells_when_a_token_was_last_used(crowd, clock):
 def test_it_revokes_ones_own_and_only_an_admin_those_of_others(crowd):
     made = add(crowd, crowd.here("otto"), role="operator")
     with pytest.raises(NotFound):
-        crowd.accounts.revoke_token(crowd.here("bob"), ById(Auth(), made.token.id))
+        crowd.accounts.revoke_token(crowd.here("bob"), ById(Auth(), made.token.id), by())
     crowd.by_token(made.secret)
-    crowd.accounts.revoke_token(crowd.here("otto"), ById(Auth(), made.token.id))
+    crowd.accounts.revoke_token(crowd.here("otto"), ById(Auth(), made.token.id), by())
     with pytest.raises(Unauthenticated):
         crowd.by_token(made.secret)
     other = add(crowd, crowd.here("otto"), role="operator")
-    crowd.accounts.revoke_token(crowd.here("alice"), ById(Auth(), other.token.id))
+    crowd.accounts.revoke_token(crowd.here("alice"), ById(Auth(), other.token.id), by())
     with pytest.raises(Unauthenticated):
         crowd.by_token(other.secret)
     states = {token.state for token in listed(crowd, crowd.here("otto"))}
@@ -135,10 +136,12 @@ def test_it_revokes_ones_own_and_only_an_admin_those_of_others(crowd):
 
 
 def test_it_lets_a_token_revoke_itself_but_no_other_of_nobody(crowd):
-    first, second = (crowd.store.make_token(name, "viewer").wait() for name in ("one", "two"))
+    first, second = (
+        crowd.store.make_token(name, "viewer", act=by()).wait() for name in ("one", "two")
+    )
     with pytest.raises(NotFound):
-        crowd.accounts.revoke_token(crowd.by_token(first.secret), ById(Auth(), second.id))
-    crowd.accounts.revoke_token(crowd.by_token(first.secret), ById(Auth(), first.id))
+        crowd.accounts.revoke_token(crowd.by_token(first.secret), ById(Auth(), second.id), by())
+    crowd.accounts.revoke_token(crowd.by_token(first.secret), ById(Auth(), first.id), by())
     with pytest.raises(Unauthenticated):
         crowd.by_token(first.secret)
     crowd.by_token(second.secret)
@@ -146,9 +149,9 @@ def test_it_lets_a_token_revoke_itself_but_no_other_of_nobody(crowd):
 
 def test_it_repeats_a_revocation_without_changing_its_time(crowd, clock):
     made = add(crowd, crowd.here("bob"))
-    crowd.store.revoke_token(made.token.id, None).wait()
+    crowd.store.revoke_token(made.token.id, None, by()).wait()
     clock.now += HOUR
-    crowd.store.revoke_token(made.token.id, None).wait()
+    crowd.store.revoke_token(made.token.id, None, by()).wait()
     (token,) = listed(crowd, crowd.here("bob"))
     assert token.revoked_at == "2027-01-15T08:00:00.000Z"
 
@@ -159,7 +162,7 @@ def test_it_takes_no_join_token_for_an_api_token(crowd, house):
 
 
 def test_it_still_takes_a_token_of_before_there_was_a_prefix(crowd, house):
-    crowd.store.make_token("old", "operator").wait()
+    crowd.store.make_token("old", "operator", act=by()).wait()
     secret = "k3yWithout-a-prefix_0123456789"
     connection = sqlite3.connect(house.path)
     with connection:
@@ -198,11 +201,11 @@ def test_it_makes_no_more_tokens_than_a_person_can_look_through(crowd, clock, mo
     monkeypatch.setattr("master.tokens.MOST_OF_OWNER", 5)
     otto = crowd.account("otto").id
     for _ in range(5):
-        last = crowd.store.make_token("deploy", "viewer", otto).wait()
+        last = crowd.store.make_token("deploy", "viewer", otto, act=by()).wait()
     with pytest.raises(Conflict, match="there are 5"):
         add(crowd, crowd.here("otto"))
-    crowd.accounts.log_in_by_token(crowd.by_token(last.secret), JustAuth(Auth()))
-    crowd.store.revoke_token(last.id, None).wait()
+    crowd.accounts.log_in_by_token(crowd.by_token(last.secret), JustAuth(Auth()), by())
+    crowd.store.revoke_token(last.id, None, by()).wait()
     with pytest.raises(Conflict):
         add(crowd, crowd.here("otto"))
     clock.now += ENDED_KEPT_S + DAY
