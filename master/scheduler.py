@@ -91,12 +91,14 @@ class Scheduler:
             again = self._fired(self._aimed([self._book.record(id).wait()]))
 
     def round(self) -> None:
-        """Fire all that is due now."""
+        """Fire all that is due now, and what waited for a task that has ended."""
         self._sweep()
-        freed, self._freed = self._freed, set()
-        self._fire(self._records(freed))
-        while due := self._due():
-            self._fire(due)
+        while True:
+            due = self._due()
+            freed, self._freed = self._freed - {schedule.id for schedule in due}, set()
+            if not (due or freed):
+                return
+            self._fire([*self._records(freed), *due])
 
     # ---- what is due
 
@@ -122,8 +124,6 @@ class Scheduler:
 
     def _pause_s(self) -> float:
         """Until the first firing, and never long: the wall's clock may be set meanwhile."""
-        if self._freed:
-            return 0.0
         next_at = self._book.next_firing().wait()
         if next_at is None:
             return LOOK_S
@@ -138,14 +138,11 @@ class Scheduler:
     # ---- firing
 
     def _fire(self, schedules: Sequence[Schedule]) -> None:
-        """Also again and again for those of which there is more, until all is decided."""
         for start in range(0, len(schedules), IN_ONE_COMMIT):
-            part = schedules[start : start + IN_ONE_COMMIT]
-            if self._fired(self._aimed(part)):
-                self._woken.set()
+            self._fired(self._aimed(schedules[start : start + IN_ONE_COMMIT]))
 
     def _fired(self, aims: Sequence[Aim]) -> bool:
-        """Do it; is there more to do at once?"""
+        """Do it; is there more to do at once? The next round does."""
         outcomes = together([self._book.fire(aim) for aim in aims])
         failpoint("fired")
         again = False

@@ -21,7 +21,7 @@ WINDOWS = [
     ("2026-10-02", 5),  # Lord Howe goes forward
     ("2026-10-23", 11),  # Berlin and New York go back
 ]
-SCHEDULES = 80
+SCHEDULES = 60
 
 
 class Row(Struct):
