@@ -29,6 +29,8 @@ from master.keyring import Keyring
 from master.live import Live
 from master.login import Login
 from master.passwords import Passwords
+from master.plan_desk import PlanDesk
+from master.planner import Planner
 from master.purger import Purger
 from master.retention import Keep
 from master.roster import Roster
@@ -59,6 +61,7 @@ TOUCH_S = 5.0  # how often the store is told who was heard
 SWEEP_S = 10.0  # how often memory is compared with the store
 FORGET_S = 10.0  # how often it is looked for what is to be forgotten
 USED_S = 60.0  # how often the store is told which credentials were used
+PLANS_AT_ONCE = 20  # forgotten together
 HOUR_S = 3600.0
 DAY_S = 86400.0
 
@@ -163,6 +166,14 @@ class Master:
         self._scheduler = Scheduler(
             book, self._roster, self._dispatcher, self._live, people, self._storage.scripts
         )
+        self._planner = Planner(
+            self._storage.plans,
+            self._roster,
+            self._dispatcher,
+            self._live,
+            people,
+            self._storage.scripts,
+        )
         schedules = ScheduleDesk(book, self._scheduler, self._roster, self._dispatcher)
         passwords = Passwords()
         login = Login(people, passwords, Throttle(), span)
@@ -187,6 +198,7 @@ class Master:
             gate,
             self._clock,
             schedules,
+            PlanDesk(self._storage.plans, self._planner, self._roster, self._live),
         )
         self._server = Server(
             self._keys,
@@ -217,6 +229,7 @@ class Master:
                 self._forget,
                 self._save_used,
                 self._scheduler.run,
+                self._planner.run,
             ):
                 loops.spawn(loop)
             self._probe(port)
@@ -322,6 +335,13 @@ class Master:
             self._guarded(self._manager.refusals.turn)
             self._guarded(self._tell_end_of_audit)
             self._guarded(self._purger.round)
+            self._guarded(self._forget_plans)
+
+    def _forget_plans(self) -> None:
+        """As old tasks are."""
+        age_s = _keep(self._settings).age_s
+        if age_s is not None:
+            self._storage.plans.forget(self._clock() - age_s, PLANS_AT_ONCE).wait()
 
     def _save_used(self) -> None:
         while True:

@@ -62,6 +62,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     secrets: tuple[Sealed, ...] = ()  # whose names are in the settings
     schedule: str | None = None  # that makes it
     due_at: float | None = None  # for which due instant
+    plan: str | None = None  # of which it is a step's task
 
 
 class Retry(Struct, frozen=True, kw_only=True):

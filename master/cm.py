@@ -24,6 +24,7 @@ from master.dispatch import POLL_S, Dispatcher
 from master.enrolment import refusal_of
 from master.gate import Gate
 from master.group_desk import GroupDesk
+from master.plan_desk import PlanDesk
 from master.reception import Reception
 from master.refusals import Refusals
 from master.rights import ANYONE
@@ -59,6 +60,7 @@ from wire.people import (
     LogOutEverywhere,
     SetUp,
 )
+from wire.plans import AddPlan, ListPlans, ResumePlan
 from wire.requests import (
     AddTask,
     ById,
@@ -117,6 +119,7 @@ class ConnectionManager:
         gate: Gate,
         clock: Callable[[], float],
         schedules: ScheduleDesk,
+        plans: PlanDesk,
     ):
         self._storage = storage
         self._roster = roster
@@ -133,6 +136,7 @@ class ConnectionManager:
         self._asked = reception.looking
         self._changing = reception.changing
         self._schedules = schedules
+        self._plans = plans
 
     def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
         """The whole surface: what is not here can't be called."""
@@ -150,6 +154,7 @@ class ConnectionManager:
             "take_task": Method(ONLY_AGENT, Poll, self.take_task),
             **self._for_people(),
             **self._of_schedules(),
+            **self._of_plans(),
         }
 
     def _for_people(self) -> dict[str, Method[Any]]:
@@ -323,6 +328,16 @@ class ConnectionManager:
             "run_schedule": self._changing(
                 RunSchedule, "operator", "schedule.run", desk.run_schedule
             ),
+        }
+
+    def _of_plans(self) -> dict[str, Method[Any]]:
+        desk = self._plans
+        return {
+            "get_plans": self._asked(ListPlans, "viewer", desk.get_plans),
+            "get_plan": self._asked(ById, "viewer", desk.get_plan),
+            "add_plan": self._changing(AddPlan, "operator", "plan.submit", desk.add_plan),
+            "cancel_plan": self._changing(ById, "operator", "plan.cancel", desk.cancel_plan),
+            "resume_plan": self._changing(ResumePlan, "operator", "plan.resume", desk.resume_plan),
         }
 
     # ---- strangers

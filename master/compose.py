@@ -30,6 +30,12 @@ def targets(submission: Submission, fleet: Fleet) -> list[str]:
     return ids
 
 
+def named(submission: Submission, fleet: Fleet) -> list[str]:
+    """As `targets`, of what runs later: that none is there now, or too many, is no mistake."""
+    wanted = submission.targets
+    return fleet.resolve(wanted) if isinstance(wanted, str) else fleet.known_ids(wanted)
+
+
 def new_task(
     plan: Plan,
     ids: list[str],

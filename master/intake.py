@@ -111,6 +111,7 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         released=0 if new.rolling else None,
         schedule=new.schedule,
         due_at=new.due_at,
+        plan=new.plan,
         saved_script=new.saved[0] if new.saved else None,
         saved_version=new.saved[1] if new.saved else None,
         now=tx.now,

@@ -164,14 +164,14 @@ INSERT INTO tasks (
     fail_count, fail_rate, on_limit, priority, offline, expires_at, lost_after, total, waiting,
     running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, retry_of,
     rolling, between_waves, wave_pause, released, schedule, due_at, saved_script,
-    saved_version, row_version
+    saved_version, plan, row_version
 )
 SELECT
     :id, COALESCE(MAX(seq), 0) + 1, :name, 'WAITING', '', NULL, :created_by, :now, NULL, NULL,
     :parallel, :fail_count, :fail_rate, :on_limit, :priority, :offline, :expires_at, :lost_after,
     :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, :retry_of,
     :rolling, :between_waves, :wave_pause, :released, :schedule, :due_at, :saved_script,
-    :saved_version, 0
+    :saved_version, :plan, 0
 FROM tasks
 RETURNING seq
 
@@ -327,11 +327,12 @@ WHERE t.seq = p.task_seq
 ORDER BY p.task_seq LIMIT 1
 
 -- name: next_ended_task
--- In the order of ends; and is there a run of which something may still be learnt? The sum is
--- there so that the index that is walked is that of the ends.
+-- In the order of ends; and is there a run of which something may still be learnt, or a plan that
+-- goes on and may ask for its results? The sum is there so that the index that is walked is that
+-- of the ends.
 SELECT t.ended_at, t.seq, EXISTS (
     SELECT 1 FROM runs r WHERE r.task_seq = t.seq AND r.state = 'UNKNOWN' AND NOT r.settled
-)
+) OR EXISTS (SELECT 1 FROM plans p WHERE p.id = t.plan AND p.ended_at IS NULL)
 FROM tasks t
 WHERE t.ended_at IS NOT NULL AND t.ended_at < :before AND (t.ended_at, t.seq) > (:ended_at, :seq)
   AND t.seq + 0 < (SELECT MAX(n.seq) FROM tasks n)

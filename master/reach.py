@@ -27,13 +27,15 @@ def reach_of(person: Person, fleet: Fleet) -> frozenset[str] | None:
         ) from None
 
 
-def check_reach(reach: frozenset[str] | None, hosts: Mapping[str, str]) -> None:
+def check_reach(
+    reach: frozenset[str] | None, hosts: Mapping[str, str], who: str = "you are"
+) -> None:
     """`hosts`: {id: hostname} that are to be acted on. Forbidden names those out of reach."""
     if reach is None:
         return
     names = [name for id, name in hosts.items() if id not in reach]
     if names:
         raise Forbidden(
-            f"you are limited to other hosts than {some(names)}",
+            f"{who} limited to other hosts than {some(names)}",
             details={"hosts": names[:NAMED_IN_ERRORS], "count": len(names)},
         )

@@ -79,6 +79,7 @@ class Task(Struct, frozen=True, kw_only=True):
     cancelled_by: str | None = None  # who has cancelled it
     schedule: str | None = None  # that made it
     due_at: float | None = None  # for which due instant of the schedule
+    plan: str | None = None  # of which it is a step's task
     settings: dict[str, Any] = {}  # as submitted; also args, env, user, cwd, timeout, grace
 
 

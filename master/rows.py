@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from master.engine import DIALECT
+from master.plan import Plan
 from master.records import Agent, Run, Task
 from master.schedule import Schedule
 
@@ -41,6 +42,7 @@ ROWS: dict[str, type[Struct]] = {
     "tasks": TaskRow,
     "runs": RunRow,
     "schedules": Schedule,
+    "plans": Plan,
 }
 COLUMN_OF = {"grant": "granted_no"}  # `grant` is a word of SQL
 # `last_seen` is not among them: it is written by itself, without a decision.

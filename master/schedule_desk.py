@@ -25,7 +25,6 @@ from master.schedule_book import ScheduleBook
 from master.scheduler import Scheduler
 from master.scheduling import NotDecided
 from master.submission_secrets import refuse_secrets
-from master.targets import Fleet
 from utils import getLogger
 from wire.errors import Conflict, InvalidValue, Unavailable
 from wire.requests import ById, Submission
@@ -226,7 +225,7 @@ class ScheduleDesk:
         reach = reach_of(person, fleet)
         if reach is None:
             return
-        ids = beside(lambda: _named(schedule.task, fleet))
+        ids = beside(lambda: compose.named(schedule.task, fleet))
         check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
 
     def _changed(self, schedule: Schedule) -> ScheduleView:
@@ -277,19 +276,11 @@ class ScheduleDesk:
                     field="expect",
                 )
             fleet = self._roster.fleet()
-            beside(lambda: _named(task, fleet))
+            beside(lambda: compose.named(task, fleet))
         except InvalidValue as error:
             raise InvalidValue(
                 f"task.{error}", field=f"task.{error.field}", details=error.details
             ) from error
-
-
-def _named(task: Submission, fleet: Fleet) -> list[str]:
-    """None may match now; a host that is not there, or an expression that cannot be read, is
-    refused."""
-    if isinstance(task.targets, str):
-        return fleet.resolve(task.targets)
-    return fleet.known_ids(task.targets)
 
 
 def _refuse_outdated(schedule: Schedule, patch: SchedulePatch) -> None:

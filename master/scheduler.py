@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from gevent.event import AsyncResult, Event
 from msgspec.structs import replace
 
-from master import compose, submission
+from master import compose
 from master.beside import beside
 from master.changes import NewTask
+from master.composer import Composer
 from master.database import Verb
 from master.dispatch import Dispatcher
 from master.live import Live
@@ -23,8 +24,7 @@ from master.people_store import PeopleStore
 from master.reach import reach_of
 from master.records import Task
 from master.roster import Roster
-from master.saved_scripts import Version
-from master.saved_submission import Filled, as_saved, filled
+from master.saved_submission import Filled
 from master.schedule import FiringState, Schedule
 from master.schedule_book import ScheduleBook
 from master.scheduling import Aim, Fired
@@ -33,7 +33,7 @@ from master.targets import Fleet, some
 from utils import failpoint, getLogger
 from wire.errors import Forbidden, NotFound, Refusal
 from wire.requests import Submission
-from wire.states import ENDED_TASK, AgentState
+from wire.states import ENDED_TASK
 
 log = getLogger(__name__)
 
@@ -57,11 +57,10 @@ class Scheduler:
         scripts: ScriptStore,
     ):
         self._book = book
-        self._scripts = scripts
+        self._composer = Composer(live, scripts)
         self._people = people
         self._roster = roster
         self._dispatcher = dispatcher
-        self._live = live
         self._woken = Event()
         self._freed: set[str] = set()  # schedules of which a task has ended
         self._put_off: dict[str, float] = {}
@@ -216,22 +215,12 @@ class Scheduler:
 
     def task_of(self, schedule: Schedule, ids: list[str], fleet: Fleet, created_by: str) -> NewTask:
         """Its task, without an id of its own yet. Raises Refusal."""
-        meant = self.meant(schedule.task, fleet)
-        plan = submission.check(meant.submission)
-        new = compose.new_task(
-            plan, ids, fleet, id="", created_by=created_by, is_offline=self._is_offline
-        )
-        return _bound(as_saved(new, meant), schedule)
+        new = self._composer.task_of(schedule.task, ids, fleet, created_by=created_by)
+        return _bound(new, schedule)
 
     def meant(self, task: Submission, fleet: Fleet) -> Filled:
         """The task of a schedule with the script that it has now."""
-        return filled(task, self._runnable, fleet)
-
-    def _runnable(self, name: str, version: int | None) -> Version:
-        return self._scripts.runnable(name, version).wait()
-
-    def _is_offline(self, agent: str) -> bool:
-        return self._live.state(agent) is AgentState.OFFLINE
+        return self._composer.meant(task, fleet)
 
 
 def _check_reach(

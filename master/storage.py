@@ -51,6 +51,7 @@ from master.changes import (
 from master.database import Database, Urgency, Verb
 from master.group_store import GroupStore
 from master.people_store import PeopleStore
+from master.plan_book import PlanBook
 from master.records import Agent, Run, Task
 from master.schedule_book import ScheduleBook
 from master.script_store import ScriptStore
@@ -86,6 +87,7 @@ class Storage:
     ):
         self._database = Database(path, clock=clock, readers=readers)
         self.schedules = ScheduleBook(self._database, wall or clock)
+        self.plans = PlanBook(self._database)
         self.people = PeopleStore(self._database)
         self.groups_of_hosts = GroupStore(self._database)
         self.scripts = ScriptStore(self._database)

@@ -10,6 +10,7 @@ A name or range must exist: a typing error is refused, not skipped. Wildcards an
 groups match what is there.
 """
 
+import copy
 import fnmatch
 import hashlib
 import re
@@ -52,6 +53,7 @@ class Fleet:
 
     def __init__(self, hosts: Iterable[Host], groups: Mapping[str, str] | None = None):
         self._saved = groups or {}
+        self._given: Mapping[str, set[str]] = {}
         self._meant: dict[str, set[str]] = {}
         self.by_id = {host.id: host for host in hosts}
         self.by_name: dict[str, list[str]] = {}
@@ -65,6 +67,14 @@ class Fleet:
             self.by_name.setdefault(host.hostname, []).append(host.id)
             for label, value in host.labels.items():
                 self.by_label.setdefault(label, {}).setdefault(value, set()).add(host.id)
+
+    def knowing(self, given: Mapping[str, set[str]]) -> "Fleet":
+        """The same hosts, where `@NAME` stands for the ids that are given under NAME, whatever
+        label or saved group is called so. Ids that are not of a host are left out."""
+        other = copy.copy(self)
+        other._given = {name: ids & self.by_id.keys() for name, ids in given.items()}
+        other._meant = {}
+        return other
 
     def resolve(self, expression: str) -> list[str]:
         """Agent ids that the expression names, in order of their hostnames.
@@ -106,6 +116,8 @@ class Fleet:
         return found
 
     def _group(self, group: str, within: tuple[str, ...]) -> set[str]:
+        if group in self._given:
+            return self._given[group]
         label, colon, value = group.partition(":")
         if not colon:
             return self._saved_group(group, within)
@@ -240,12 +252,21 @@ def check_expression(expression: str, field: str) -> None:
 
 def groups_in(expression: str) -> set[str]:
     """The saved groups that an expression names; none for one that can't be read."""
+    return {name for name in _after_at(expression) if ":" not in name and name != "*"}
+
+
+def labels_in(expression: str) -> set[tuple[str, str]]:
+    """What stands as @label:value in an expression; nothing for one that can't be read."""
+    named = (name.partition(":") for name in _after_at(expression) if ":" in name)
+    return {(label, value) for label, _, value in named}
+
+
+def _after_at(expression: str) -> set[str]:
     try:
         operands = [operand for _, operand in _operands(expression) if operand.startswith("@")]
-        named = {name for operand in operands for name in _expand(operand[1:])}
+        return {name for operand in operands for name in _expand(operand[1:])}
     except InvalidValue:
         return set()
-    return {name for name in named if ":" not in name and name != "*"}
 
 
 def _check_length(expression: str) -> None:

@@ -125,6 +125,7 @@ def task_view(task: Task) -> TaskView:
         retry_of=task.retry_of,
         schedule=task.schedule,
         due_at=iso(task.due_at),
+        plan=task.plan,
         wave=_wave_view(task),
         stop=task.stop,
     )

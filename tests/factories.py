@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from master.plan import Plan
 from master.records import Agent, Run, Task
 from wire.messages import Held, Poll, Result
+from wire.plans import PlanState, PlanStep
+from wire.requests import Submission
 from wire.states import Cause, RunState, Stage, Standing, TaskState
 
 NOW = 1_000.0
@@ -106,3 +109,29 @@ def make_result(state: RunState = RunState.SUCCEED, **fields: Any) -> Result:
         "ended_at": NOW + 2,
     }
     return Result(**(values | fields))
+
+
+def make_plan(*needs: str, **fields: Any) -> Plan:
+    """A plan whose steps, of two tasks each, need what is given."""
+    values: dict[str, Any] = {
+        "id": "p1",
+        "name": "deploy",
+        "steps": [
+            PlanStep(f"s{number}", [Submission(), Submission()], need)
+            for number, need in enumerate(needs or ("succeeded", "succeeded"))
+        ],
+        "state": PlanState.RUNNING,
+        "reason": "",
+        "step": 0,
+        "attempt": 1,
+        "again": "failed",
+        "owner": "alice",
+        "owner_id": "person:1",
+        "created_by": "alice",
+        "created_at": 0.0,
+        "ended_at": None,
+        "cancelled_by": None,
+        "key": None,
+        "body_hash": "",
+    }
+    return Plan(**(values | fields))

@@ -50,6 +50,7 @@ _PLACES = {
     "version": "Number of a version, from 1.",
     "group": "Name of a saved group, without the @.",
     "join_token": "Id of a join token.",
+    "plan": "Id of a plan.",
     "person": "Id of a person.",
     "schedule": "Id of a schedule.",
     "session": "Id of a session.",

@@ -29,6 +29,7 @@ from webserver import (
     page_tasks,
     routes_hosts,
     routes_people,
+    routes_plans,
     routes_schedules,
 )
 from webserver.diffs import DiffView
@@ -305,6 +306,7 @@ API = (
     ),
     *routes_hosts.API,
     *routes_people.API,
+    *routes_plans.API,
     *routes_schedules.API,
 )  # fmt: skip
 

@@ -110,6 +110,7 @@ class TaskView(Struct):
     stop: str | None = None  # cancel or limit: nothing more of it starts
     schedule: str | None = None  # id of the schedule that made it
     due_at: str | None = None  # the instant at which that was due
+    plan: str | None = None  # id of the plan of which it is a step's task
 
 
 class RunView(Struct):

@@ -25,6 +25,7 @@ WALKS = {
     "web_keys": "the start of the master takes all; there are few",
     "unacknowledged_late_runs": "a partial index of the few agents that are behind",
     "schedules_held_up": "a partial index of the firings that wait; there are few",
+    "plans_held_up": "a partial index of the plans that go on; there are few",
     "purge_under_way": "the tasks that are being forgotten; there is one at a time",
     "silent_runs": "a partial index of the tasks that run something now",
 }

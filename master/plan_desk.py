@@ -1,0 +1,168 @@
+"""What do people get when they submit, look at, cancel and resume plans?
+
+Every method runs in a greenlet of its own, for a person that the gate has admitted.
+"""
+
+import contextlib
+
+import msgspec
+from msgspec.structs import replace
+
+from master import compose, plan_rules, submission
+from master.audit import Act
+from master.beside import beside
+from master.board import check_limit
+from master.ids import new_id
+from master.live import Live
+from master.owners import owner_id
+from master.plan import AGAIN, HOST_STATES, Begin, Plan, present_parts
+from master.plan_book import PlanBook
+from master.plan_rules import with_field
+from master.planner import Planner
+from master.reach import check_reach, reach_of
+from master.rights import Person
+from master.roster import Roster
+from master.secrets import plain_digest
+from master.targets import Fleet
+from utils import failpoint, getLogger
+from wire.errors import Conflict, InvalidValue, NotFound, Refusal, TooLarge
+from wire.plans import (
+    AddPlan,
+    ListPlans,
+    PlanAdded,
+    PlanSpec,
+    PlanState,
+    PlanView,
+    ResumePlan,
+)
+from wire.requests import ById, Submission
+from wire.views import Page
+
+log = getLogger(__name__)
+
+
+class PlanDesk:
+    """Judges what people write, and tells the planner of every change."""
+
+    def __init__(self, book: PlanBook, planner: Planner, roster: Roster, live: Live):
+        self._book = book
+        self._planner = planner
+        self._roster = roster
+        self._live = live
+
+    # ---- looking
+
+    def get_plans(self, person: Person, asked: ListPlans) -> Page:
+        return self._book.page(check_limit(asked.limit), asked.cursor).wait()
+
+    def get_plan(self, person: Person, asked: ById) -> PlanView:
+        return self._book.view(asked.id).wait()
+
+    # ---- changing
+
+    def add_plan(self, person: Person, asked: AddPlan, act: Act) -> PlanAdded:
+        """Durable when this returns; its first step begins at once. The same key again gives the
+        same plan."""
+        submission.check_key(asked.key)
+        body_hash = plain_digest(msgspec.msgpack.encode(asked.spec))
+        try:
+            self._check(person, asked.spec)
+        except Refusal:
+            # The fleet may have changed since the same key made its plan.
+            earlier = self._made_by(asked.key, person, body_hash)
+            if earlier is None:
+                raise
+            return PlanAdded(earlier, False)
+        made = self._book.add(self._plan(person, asked, body_hash), act).wait()
+        failpoint("plan_added")
+        if made.created:
+            log.info(f"plan {made.plan.id} ({made.plan.name}) of {person.name} accepted")
+            self._planner.wake(made.plan.id)
+        return PlanAdded(made.plan.id, made.created)
+
+    def cancel_plan(self, person: Person, asked: ById, act: Act) -> PlanView:
+        """What of it runs is stopped; it has ended when the last of that has."""
+        self._check_reach_of_plan(person, asked.id)
+        self._planner.tell(self._book.cancel(asked.id, act).wait())
+        log.info(f"plan {asked.id} cancelled by {person.name}")
+        self._planner.wake(asked.id)
+        return self._book.view(asked.id).wait()
+
+    def resume_plan(self, person: Person, asked: ResumePlan, act: Act) -> PlanView:
+        """It goes on with the step at which it ended, with the rights of who resumes it."""
+        if asked.hosts not in AGAIN:
+            raise InvalidValue(
+                f"hosts is {asked.hosts[:60]!r}; it takes one of {', '.join(AGAIN)}", field="hosts"
+            )
+        situation = self._book.situation(asked.id).wait()
+        plan = situation.plan
+        if plan.state in (PlanState.FAILED, PlanState.CANCELLED):
+            begun = present_parts(plan, situation.parts)
+            begin = Begin(plan.step, plan.attempt + 1 if begun else plan.attempt)
+            resumed = replace(situation, plan=replace(plan, again=asked.hosts))
+            self._planner.aim(resumed, begin, person)  # what could not begin is refused now
+        self._book.resume(asked.id, asked.hosts, person.name, owner_id(person), act).wait()
+        log.info(f"plan {asked.id} resumed by {person.name}")
+        self._planner.wake(asked.id)
+        return self._book.view(asked.id).wait()
+
+    # ---- below
+
+    def _plan(self, person: Person, asked: AddPlan, body_hash: str) -> Plan:
+        return Plan(
+            id=new_id(),
+            name=asked.spec.name,
+            steps=asked.spec.steps,
+            state=PlanState.RUNNING,
+            reason="",
+            step=0,
+            attempt=1,
+            again=AGAIN[0],
+            owner=person.name,
+            owner_id=owner_id(person),
+            created_by=person.name,
+            created_at=self._live.now(),
+            ended_at=None,
+            cancelled_by=None,
+            key=asked.key,
+            body_hash=body_hash,
+        )
+
+    def _made_by(self, key: str | None, person: Person, body_hash: str) -> str | None:
+        if key is None:
+            return None
+        return self._book.made_by_key(key, person.name, body_hash).wait()
+
+    def _check(self, person: Person, spec: PlanSpec) -> None:
+        """All of it, before anything runs: that some name in the last step is wrong is told now."""
+        plan_rules.check(spec)
+        fleet = self._roster.fleet()
+        reach = reach_of(person, fleet)
+        given: dict[str, set[str]] = {}
+        for number, step in enumerate(spec.steps):
+            known = fleet.knowing(given)
+            for place, task in enumerate(step.tasks):
+                with_field(
+                    f"steps[{number}].tasks[{place}]",
+                    lambda task=task, known=known: self._check_task(task, known, reach),
+                )
+            given |= {f"{step.name}:{state}": set() for state in HOST_STATES}
+
+    def _check_task(self, task: Submission, fleet: Fleet, reach: frozenset[str] | None) -> None:
+        """Its hosts are those of when its step begins."""
+        submission.check(self._planner.composer.meant(task, fleet).submission)
+        ids = beside(lambda: compose.named(task, fleet))
+        check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
+
+    def _check_reach_of_plan(self, person: Person, id: str) -> None:
+        """A limited operator has a hand in plans of hosts that they may all use, also those of a
+        step that is just about to begin."""
+        if person.hosts is None:
+            return
+        situation, fleet = self._book.situation(id).wait(), self._roster.fleet()
+        runs = self._book.host_runs(situation.parts).wait()
+        ids = {run.agent for run in runs} & fleet.by_id.keys()
+        check_reach(reach_of(person, fleet), {id: fleet.by_id[id].hostname for id in ids})
+        if isinstance(situation.decision, Begin):
+            with contextlib.suppress(InvalidValue, NotFound, Conflict, TooLarge):
+                self._planner.aim(situation, situation.decision, person)
