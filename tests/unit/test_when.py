@@ -1,5 +1,7 @@
 """The instants of a schedule, against tables that were made by hand from cron(8) of Debian."""
 
+import subprocess
+import sys
 from datetime import datetime, timedelta
 
 import pytest
@@ -258,3 +260,15 @@ def local_times(when, day, days, before=0):
 
 def utc(text):
     return int(datetime.fromisoformat(text).timestamp())
+
+
+def test_it_knows_time_zones_on_a_machine_that_has_none():
+    told = "from zoneinfo import ZoneInfo; print(ZoneInfo('Europe/Berlin'))"
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        env={"PYTHONTZPATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "Europe/Berlin"

@@ -59,6 +59,12 @@ OPERATORS_ONLY = {
     "pause_task",
     "resume_task",
     "change_task",
+    "add_schedule",
+    "change_schedule",
+    "pause_schedule",
+    "resume_schedule",
+    "remove_schedule",
+    "run_schedule",
 }
 ADMINS_ONLY = {
     "set_labels",
