@@ -1,5 +1,7 @@
 """Schedules through the API and the forms, in front of a small master."""
 
+from typing import Any
+
 import pytest
 from msgspec import UNSET
 
@@ -33,7 +35,7 @@ FORM = {
 
 
 def make_view(**changes):
-    given = {
+    given: dict[str, Any] = {
         "id": ID,
         "name": "nightly",
         "state": "active",
@@ -57,7 +59,7 @@ def make_view(**changes):
 
 
 def make_firing(**changes):
-    given = {
+    given: dict[str, Any] = {
         "schedule": ID,
         "schedule_name": "nightly",
         "due_at": NOW,
