@@ -17,6 +17,7 @@ from master import audit, setup_file
 from master.accounts import Accounts
 from master.admission import Admission
 from master.board import Board
+from master.callback_desk import CallbackDesk
 from master.chain import Link
 from master.clock import Attention, SteadyClock
 from master.cm import ConnectionManager
@@ -31,6 +32,7 @@ from master.login import Login
 from master.passwords import Passwords
 from master.plan_desk import PlanDesk
 from master.planner import Planner
+from master.post_office import PostOffice
 from master.purger import Purger
 from master.retention import Keep
 from master.roster import Roster
@@ -38,13 +40,14 @@ from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
 from master.script_desk import ScriptDesk
 from master.sessions import Span
-from master.settings import Settings, size_bytes
+from master.settings import Settings, networks, size_bytes
 from master.storage import Storage
 from master.throttle import Throttle
 from master.verify import verify
 from master.waiters import Waiters
 from utils import StartError, getLogger, state_dir, write_private
 from wire.keys import Join, load_or_make_keys
+from wire.letters import Rules
 from wire.probe import probe
 from wire.rates import ALLOWANCES, Rates
 from wire.server import Server
@@ -184,6 +187,13 @@ class Master:
         admission = Admission(
             self._storage, self._roster, self._dispatcher, self._live, self._join_string
         )
+        self._post = PostOffice(
+            self._storage.callbacks,
+            vault,
+            Rules(networks(settings.callback_allow), settings.web_url),
+            settings.callback_hours * HOUR_S,
+            self._clock,
+        )
         self._groups = GroupDesk(self._storage.groups_of_hosts, self._roster)
         self._manager = ConnectionManager(
             self._storage,
@@ -199,6 +209,7 @@ class Master:
             self._clock,
             schedules,
             PlanDesk(self._storage.plans, self._planner, self._roster, self._live),
+            CallbackDesk(self._storage.callbacks, vault, self._post.wake),
         )
         self._server = Server(
             self._keys,
@@ -230,6 +241,7 @@ class Master:
                 self._save_used,
                 self._scheduler.run,
                 self._planner.run,
+                self._post.run,
             ):
                 loops.spawn(loop)
             self._probe(port)
@@ -336,12 +348,18 @@ class Master:
             self._guarded(self._tell_end_of_audit)
             self._guarded(self._purger.round)
             self._guarded(self._forget_plans)
+            self._guarded(self._forget_callbacks)
 
     def _forget_plans(self) -> None:
         """As old tasks are."""
         age_s = _keep(self._settings).age_s
         if age_s is not None:
             self._storage.plans.forget(self._clock() - age_s, PLANS_AT_ONCE).wait()
+
+    def _forget_callbacks(self) -> None:
+        age_s = self._settings.callback_log_days * DAY_S
+        if age_s:
+            self._post.forget(self._clock() - age_s)
 
     def _save_used(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from master.accounts import Accounts
 from master.admission import Admission
 from master.audit import Act
 from master.board import Board
+from master.callback_desk import CallbackDesk
 from master.changes import Appended, Changed, Enrolled, Finished, Peer
 from master.claims import check_claims, check_protocol, check_register
 from master.database import Verb
@@ -34,6 +35,7 @@ from master.script_desk import ScriptDesk
 from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
 from wire.audit import GetAudit
+from wire.callbacks import AddCallback, ChangeCallback, ListDeliveries
 from wire.errors import Conflict, InvalidValue, NotEnrolled, Refused
 from wire.host_groups import GetHostGroup, PutHostGroup
 from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
@@ -120,6 +122,7 @@ class ConnectionManager:
         clock: Callable[[], float],
         schedules: ScheduleDesk,
         plans: PlanDesk,
+        callbacks: CallbackDesk,
     ):
         self._storage = storage
         self._roster = roster
@@ -137,6 +140,7 @@ class ConnectionManager:
         self._changing = reception.changing
         self._schedules = schedules
         self._plans = plans
+        self._callbacks = callbacks
 
     def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
         """The whole surface: what is not here can't be called."""
@@ -155,6 +159,7 @@ class ConnectionManager:
             **self._for_people(),
             **self._of_schedules(),
             **self._of_plans(),
+            **self._of_callbacks(),
         }
 
     def _for_people(self) -> dict[str, Method[Any]]:
@@ -338,6 +343,33 @@ class ConnectionManager:
             "add_plan": self._changing(AddPlan, "operator", "plan.submit", desk.add_plan),
             "cancel_plan": self._changing(ById, "operator", "plan.cancel", desk.cancel_plan),
             "resume_plan": self._changing(ResumePlan, "operator", "plan.resume", desk.resume_plan),
+        }
+
+    def _of_callbacks(self) -> dict[str, Method[Any]]:
+        """Operators see which there are, so that a task can name some; the rest is for admins."""
+        desk = self._callbacks
+        return {
+            "get_callbacks": self._asked(JustAuth, "operator", desk.get_callbacks),
+            "get_callback": self._asked(ById, "operator", desk.get_callback),
+            "get_deliveries": self._asked(ListDeliveries, "admin", desk.get_deliveries),
+            "get_delivery": self._asked(ById, "admin", desk.get_delivery),
+            "add_callback": self._changing(
+                AddCallback,
+                "admin",
+                "callback.add",
+                desk.add_callback,
+                of=lambda asked: f"callback:{asked.callback.name}",
+            ),
+            "change_callback": self._changing(
+                ChangeCallback, "admin", "callback.change", desk.change_callback
+            ),
+            "remove_callback": self._changing(
+                ById, "admin", "callback.remove", desk.remove_callback
+            ),
+            "test_callback": self._changing(ById, "admin", "callback.test", desk.test_callback),
+            "resend_delivery": self._changing(
+                ById, "admin", "delivery.resend", desk.resend_delivery
+            ),
         }
 
     # ---- strangers

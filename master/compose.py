@@ -79,6 +79,8 @@ def _settings(submission: Submission) -> dict[str, Any]:
     settings = {name: getattr(submission, name) for name in _SETTINGS}
     if not isinstance(submission.targets, str):
         del settings["targets"]  # the runs name them
+    if submission.callbacks:
+        settings["callbacks"] = submission.callbacks
     for name in SECRET_SETTINGS:
         if getattr(submission, name):
             settings[name] = sorted(getattr(submission, name))

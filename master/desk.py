@@ -151,6 +151,8 @@ class Desk:
         meant = filled(submission, self._runnable, fleet)
         plan = check(meant.submission, takes_secrets=True)
         secrets = secrets_of(meant.submission)
+        if plan.submission.callbacks:
+            self._storage.callbacks.check_known(plan.submission.callbacks).wait()
         ids = self._targets(plan.submission, fleet)
         self._check_reach(person, {id: fleet.by_id[id].hostname for id in ids})
         new = compose.new_task(

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from master import audit, sealing, waves
+from master import audit, callbacks, sealing, waves
 from master.audit import Act
 from master.books import ended
 from master.changes import Added, NewTask
@@ -43,6 +43,7 @@ def add_task(tx: Tx, new: NewTask, act: Act) -> Added:
     begun = ended(rolled(tx, waves.begun(task, tx.now)), tx.now)
     if begun is not task:
         tx.put(begun)
+        callbacks.note_task(tx, task, begun)
     return Added(begun, created=True)
 
 

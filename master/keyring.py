@@ -38,7 +38,11 @@ class Keyring:
             raise StartError(self._complaint(other))
         if other is not None:
             count = storage.forget_other_secrets(self.vault.key_id).wait()
-            log.warning(f"{count} secrets are given up: their key is gone; their tasks cannot run")
+            count += storage.callbacks.forget_sealed(self.vault.key_id).wait()
+            log.warning(
+                f"{count} secrets are given up: their key is gone; their tasks cannot run, and "
+                "their callbacks are paused"
+            )
         if self._is_new:
             write_private(self._path, self._key.hex().encode() + b"\n")
             self._is_new = False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from master import audit, handout, outcome, waves
+from master import audit, callbacks, handout, outcome, waves
 from master.audit import Act
 from master.books import Change, Sweep, swept
 from master.changes import Appended, Changed, Finished, Hold, PollAnswer
@@ -72,6 +72,7 @@ class Effects:
             return
         self._tx.put(task)
         self._tasks[task.id] = task
+        callbacks.note_task(self._tx, before, task)
         if task.state in ENDED_TASK and before.state not in ENDED_TASK:
             self._ended[task.id] = None
         if task.running < before.running and task.waiting:

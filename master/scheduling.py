@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master import audit, intake, ledger
+from master import audit, callbacks, intake, ledger
 from master.audit import Act
 from master.changes import Added, Changed, NewTask
 from master.ids import new_id
@@ -321,6 +321,8 @@ def _insert(
         task=task,
         by_hand=by,
     )
+    if inserted:
+        callbacks.note_firing(tx, schedule, verdict)
     return inserted > 0
 
 
@@ -337,4 +339,6 @@ def _settle(
         task=task,
         decided_at=now,
     )
+    if settled:
+        callbacks.note_firing(tx, schedule, verdict)
     return settled > 0

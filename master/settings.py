@@ -1,6 +1,8 @@
 """What can be set on a master?"""
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 from master.chain import link_of
@@ -18,6 +20,25 @@ def _not_a_link(value: str | None) -> str | None:
     if link_of(value or "") is not None:
         return None
     return "must be the number and the hash of a record, as --verify-audit prints them"
+
+
+def networks(text: str) -> list[str]:
+    """Those in a text such as 10.1.0.0/16,fd00::/8. Raises ValueError."""
+    return [str(ip_network(one)) for one in text.replace(",", " ").split()]
+
+
+def _not_networks(value: str) -> str | None:
+    try:
+        networks(value)
+    except ValueError:
+        return "must be networks such as 10.1.0.0/16,fd00::/8, with commas between them"
+    return None
+
+
+def _not_a_web_url(value: str) -> str | None:
+    if not value or re.fullmatch(r"https?://[!-~]+", value):
+        return None
+    return "must be a URL such as https://mschedule.example.org"
 
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -121,5 +142,31 @@ class Settings:
         "forget: when secrets.key is lost, give up the secrets that it had sealed, and start",
         choices=("forget",),
         only="argv",
+    )
+    callback_allow: str = setting(
+        "",
+        "networks that callbacks may reach though they are not public, such as"
+        " 10.1.0.0/16,fd00::/8; all others that are private, loopback or link-local are refused",
+        metavar="networks",
+        check=_not_networks,
+    )
+    callback_hours: float = setting(
+        24.0,
+        "hours for which a callback is tried that is not taken; its pauses grow with it",
+        minimum=0.001,
+        maximum=720,
+    )
+    callback_log_days: float = setting(
+        30.0,
+        "days that the log of callbacks is kept; 0 keeps all for ever",
+        minimum=0,
+        maximum=36_500,
+    )
+    web_url: str = setting(
+        "",
+        "where people find the pages, such as https://mschedule.example.org: for links in"
+        " callbacks; none: they have no links",
+        metavar="url",
+        check=_not_a_web_url,
     )
     log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)

@@ -32,6 +32,7 @@ from master import (
     views,
 )
 from master.audit import Act, Note, of_system
+from master.callback_store import CallbackStore
 from master.chain import Link
 from master.changes import (
     Added,
@@ -90,6 +91,7 @@ class Storage:
         self.plans = PlanBook(self._database)
         self.people = PeopleStore(self._database)
         self.groups_of_hosts = GroupStore(self._database)
+        self.callbacks = CallbackStore(self._database)
         self.scripts = ScriptStore(self._database)
         self._specs = Specs(vault=vault)
         self._vault = vault

@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import asdict
 
 from master import waves
+from master.callback_rules import check_names
 from master.records import Task
 from master.submission_secrets import refuse_secrets
 from master.task import resolve_parallel
@@ -28,6 +29,7 @@ MAX_NAME_CHARACTERS = 200
 MAX_ARGS = 1000
 MAX_ARGS_BYTES = 96 << 10  # Linux takes 128 KiB for one argument and more for all
 MAX_KEY_CHARACTERS = 200
+MAX_CALLBACKS = 20
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USER = re.compile(r"[A-Za-z_0-9][A-Za-z0-9_.@-]*\$?")
@@ -58,6 +60,7 @@ def check(submission: Submission, *, takes_secrets: bool = False) -> Plan:
         raise _wrong("targets", "[]", "at least one agent id, or an expression such as web[01-20]")
     count, rate = _limits(submission)
     _check_waves(submission)
+    _check_callbacks(submission.callbacks)
     return Plan(script, _parallel(submission.parallel), count, rate, submission)
 
 
@@ -194,6 +197,15 @@ def _check_waves(submission: Submission) -> None:
                 f"{field} is {value!r}, but the task has no waves; give rolling, such as 1 10% +10",
                 field=field,
             )
+
+
+def _check_callbacks(names: list[str]) -> None:
+    """Whether they are there is for the store to say."""
+    if len(names) > MAX_CALLBACKS:
+        raise InvalidValue(
+            f"callbacks: {len(names)} are named; at most {MAX_CALLBACKS}", field="callbacks"
+        )
+    check_names("callbacks", names)
 
 
 def check_rolling(rolling: str) -> None:

@@ -57,6 +57,17 @@ class Chunk(NamedTuple):
     content: bytes
 
 
+class NewDelivery(NamedTuple):
+    """What a callback has to tell of; `payload` is JSON, `path` that of the page about it."""
+
+    id: str
+    callback: str
+    event: str
+    object: str
+    path: str
+    payload: str
+
+
 class _Table(Generic[Row]):
     """The records of one table: as read or kept, and as the present verb put them."""
 
@@ -107,6 +118,8 @@ class Tx:
         self._acts: list[Entry] = []
         self._own_acts: list[Entry] = []
         self._last_act: Link | None = None  # of the audit log; None: not read yet
+        self._deliveries: list[NewDelivery] = []
+        self._own_deliveries: list[NewDelivery] = []
 
     # ---- reading
 
@@ -211,6 +224,10 @@ class Tx:
         """A record for the audit log, see master/audit.py. It is numbered when it is written."""
         self._own_acts.append(entry)
 
+    def put_delivery(self, delivery: NewDelivery) -> None:
+        """Something to be told by a callback, see master/callbacks.py."""
+        self._own_deliveries.append(delivery)
+
     def execute(self, name: str, /, **values: object) -> int:
         """A statement by name, for verbs with `direct`; the number of rows it changed."""
         return self._connection.execute(self._queries[name], values).rowcount
@@ -261,9 +278,12 @@ class Tx:
         self._meta.update(self._own_meta)
         self._dirty_meta.update(self._own_meta)
         self._acts += self._own_acts
+        self._deliveries += self._own_deliveries
+        self._own_deliveries = []
         self._own_sweeps, self._own_chunks, self._own_meta, self._own_acts = [], [], {}, []
 
     def drop(self) -> None:
+        self._own_deliveries = []
         self._agents.own, self._tasks.own, self._runs.own = {}, {}, {}
         self._own_sweeps, self._own_chunks, self._own_meta, self._own_acts = [], [], {}, []
 
@@ -288,6 +308,7 @@ class Tx:
     def finish(self) -> None:
         """Before the commit. Acts are numbered and written last, in one statement for all verbs."""
         self.flush()
+        self._write_deliveries()
         self._write_acts()
 
     # ---- below: fetching
@@ -386,6 +407,11 @@ class Tx:
         for name in self._dirty_meta:
             self.execute("set_meta", name=name, value=self._meta[name])
         self._dirty_meta = set()
+
+    def _write_deliveries(self) -> None:
+        if self._deliveries:
+            self.execute("insert_deliveries", rows=to_json(self._deliveries), now=self.now)
+            self._deliveries = []
 
     def _write_acts(self) -> None:
         if not self._acts:

@@ -51,6 +51,8 @@ _PLACES = {
     "group": "Name of a saved group, without the @.",
     "join_token": "Id of a join token.",
     "plan": "Id of a plan.",
+    "callback": "Id of a callback.",
+    "delivery": "Id of a delivery.",
     "person": "Id of a person.",
     "schedule": "Id of a schedule.",
     "session": "Id of a session.",

@@ -59,6 +59,7 @@ class Submission(Struct, forbid_unknown_fields=True):
     rolling: str | None = None  # sizes of waves, such as "1 10% +10"; None: no waves
     between_waves: str = "go"  # or "pause_after_failure", "ask"
     wave_pause: float = 0.0
+    callbacks: list[str] = []  # names of those that shall be told of this task
     expect: str | None = None
 
 

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTRIES = {"app": "agent", "appserver": "master", "appwebserver": "webserver"}
-PACKAGES = ("agent", "master", "webserver")
+ENTRIES = {
+    "app": "agent",
+    "appserver": "master",
+    "appwebserver": "webserver",
+    "apppostman": "postman",
+}
+PACKAGES = ("agent", "master", "postman", "webserver")
 ALLOWED = {
     "utils": set(),
     "wire": {"wire", "utils"},
@@ -60,7 +65,16 @@ def test_it_leaves_zerorpc_to_the_wire(room):
 
 
 def test_it_patches_the_master_alone():
-    for room in ("webserver", "appwebserver", "agent", "app", "wire", "utils"):
+    for room in (
+        "webserver",
+        "appwebserver",
+        "postman",
+        "apppostman",
+        "agent",
+        "app",
+        "wire",
+        "utils",
+    ):
         for path in files(room):
             assert not any(name.startswith("gevent.monkey") for name in imported(path)), path
 

@@ -1,0 +1,144 @@
+"""What of a task's change is an event, what does it say, and which callbacks want it? Pure."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from msgspec import Struct
+
+from master import waves
+from master.records import Task
+from utils import iso
+from wire.callbacks import ALL, CHOSEN
+from wire.states import ENDED_TASK, Stop, TaskState
+
+ENDS = {
+    TaskState.SUCCEED: "task.succeeded",
+    TaskState.FAILED: "task.failed",
+    TaskState.CANCELLED: "task.cancelled",
+}
+
+
+class Event(Struct, frozen=True):
+    """`path` is that of the page about it. The last three are what callbacks choose by:
+    the name of the task or None, that of its schedule or None, and the callbacks that the task
+    names."""
+
+    type: str
+    object: str
+    path: str
+    content: dict[str, Any]
+    task_name: str | None = None
+    schedule: str | None = None
+    callbacks: frozenset[str] = frozenset()
+
+
+class Wants(Struct, frozen=True):
+    """What a callback wants to be told of."""
+
+    id: str
+    name: str
+    events: frozenset[str]
+    tasks: str  # all | chosen | named
+    names: tuple[str, ...]
+    schedules: frozenset[str]
+
+
+def may_tell(before: Task, after: Task) -> bool:
+    """Can there be an event at all? Asked at each change of a task, most of which only count."""
+    return before.state is not after.state or before.stop is not after.stop
+
+
+def types_of(before: Task, after: Task) -> list[str]:
+    """The events of one change of a task, in their order."""
+    found = []
+    if before.started_at is None and after.started_at is not None:
+        found.append("task.started")
+    if before.stop is None and after.stop is Stop.LIMIT:
+        found.append("task.limit_exceeded")
+    if _waits_between_waves(after) and before.state is not TaskState.PAUSED:
+        found.append("task.wave_waiting")
+    if after.state in ENDED_TASK and before.state not in ENDED_TASK:
+        found.append(ENDS[after.state])
+        if after.schedule is not None and after.state is TaskState.FAILED:
+            found.append("schedule.failed")
+    return found
+
+
+def _waits_between_waves(task: Task) -> bool:
+    """For a person, and not because one has paused it."""
+    is_between = task.expires_at == waves.NEVER
+    return task.state is TaskState.PAUSED and task.resume_at is None and is_between
+
+
+def of_task(type: str, task: Task, schedule: str | None) -> Event:
+    """`schedule`: the name of the one that made the task."""
+    content: dict[str, Any] = {"task": _told(task)}
+    if schedule is not None:
+        content["schedule"] = {"id": task.schedule, "name": schedule}
+        content["due_at"] = iso(task.due_at)
+    return Event(
+        type=type,
+        object=f"task:{task.id}",
+        path=f"/tasks/{task.id}",
+        content=content,
+        task_name=task.name,
+        schedule=schedule,
+        callbacks=frozenset(task.settings.get("callbacks", ())),
+    )
+
+
+def of_firing(
+    state: str, schedule: Mapping[str, str], due_at: float, until: float | None, reason: str
+) -> Event:
+    """A due instant, or all from it `until` then, that was missed or skipped."""
+    return Event(
+        type=f"schedule.{state}",
+        object=f"schedule:{schedule['id']}",
+        path=f"/schedules/{schedule['id']}",
+        content={
+            "schedule": dict(schedule),
+            "due_at": iso(due_at),
+            "until": iso(until),
+            "reason": reason,
+        },
+        schedule=schedule["name"],
+    )
+
+
+def wants(callback: Wants, event: Event) -> bool:
+    if event.type not in callback.events:
+        return False
+    if callback.name in event.callbacks or callback.tasks == ALL:
+        return True
+    if callback.tasks != CHOSEN:
+        return False
+    return event.schedule in callback.schedules or (
+        event.task_name is not None
+        and any(fnmatchcase(event.task_name, pattern) for pattern in callback.names)
+    )
+
+
+def _told(task: Task) -> dict[str, Any]:
+    """Not its settings, which may hold what is nobody else's business."""
+    return {
+        "id": task.id,
+        "name": task.name,
+        "state": task.state,
+        "reason": task.reason,
+        "created_by": task.created_by,
+        "created_at": iso(task.created_at),
+        "started_at": iso(task.started_at),
+        "ended_at": iso(task.ended_at),
+        "retry_of": task.retry_of,
+        "wave": task.wave,
+        "total": task.total,
+        "waiting": task.waiting,
+        "running": task.running,
+        "succeed": task.succeed,
+        "failed": task.failed,
+        "timeout": task.timeout,
+        "cancelled": task.cancelled,
+        "skipped": task.skipped,
+        "unknown": task.unknown,
+    }
