@@ -117,6 +117,8 @@ def _all_pages(browser: Browser, fleet: Fleet, task: str, folder: Path) -> None:
         "hosts": "/hosts",
         "host": f"/hosts/{host}",
         "tasks": "/tasks",
+        "schedules": "/schedules",
+        "schedule-form": "/schedules/new",
         "new": f"/tasks/new?from={task}&states=FAILED",
         "task": f"/tasks/{task}",
         "run": f"/tasks/{task}/runs/{run}",
