@@ -104,7 +104,13 @@ class ErrorAnswer(Struct):
 
 
 def error_answer(refusal: Refusal) -> ErrorAnswer:
-    return ErrorAnswer(Problem(refusal.code, refusal.message, refusal.field, refusal.details))
+    message, field = _sendable(refusal.message), _sendable(refusal.field or "") or None
+    return ErrorAnswer(Problem(refusal.code, message, field, refusal.details))
+
+
+def _sendable(text: str) -> str:
+    """A sentence may quote half a character, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _answer(request: web.Request, refusal: Refusal) -> web.Response:

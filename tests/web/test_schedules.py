@@ -131,6 +131,16 @@ async def test_it_names_the_field_of_a_malformed_body(client, ready, body, field
     assert (await response.json())["error"]["field"] == field
 
 
+@pytest.mark.parametrize(
+    "body",
+    [rb'{"when": {"kind": "once", "at": 5, "zone": "\ud800"}}', rb'{"\ud800": 1, "\ud800": 2}'],
+)
+async def test_it_refuses_what_is_no_text_in_words_that_can_be_sent(client, ready, body):
+    response = await client.post("/api/v1/schedules/preview", data=body)
+    assert response.status == 400
+    assert "ud800" in (await response.json())["error"]["message"]
+
+
 @pytest.mark.parametrize("word", ["pause", "resume"])
 async def test_it_pauses_and_resumes(client, ready, word):
     response = await client.post(f"/api/v1/schedules/{ID}/{word}")
