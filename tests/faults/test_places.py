@@ -1,0 +1,136 @@
+"""What if a program dies in the middle of a decision? At every named place, singly and together.
+
+The places are calls of failpoint() in the programs: between claim and answer, answer and journal,
+journal and start, start mark and exec, exit and exit record, result and acknowledgement, commit
+and reply.
+"""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.faults.breakable import BreakableFleet
+from tests.faults.checker import check
+from tests.faults.history import Play, TaskSeen
+from tests.faults.injector import AGENT_PLACES, MASTER_PLACES, SUPERVISOR_PLACES
+from tests.faults.load import Client, Wish
+from tests.faults.scene import Scene
+from tests.fleet import ROOT, Program
+from tests.support import until
+
+PLAY = Play(lines=2000, work_s=0.1)
+DIED = -signal.SIGKILL
+RUNS_OF_PLACE = {  # what becomes of a run whose supervisor, or script, dies there
+    "mark-made": "UNKNOWN",  # for all that anybody knows it has started something
+    "cgroup": "UNKNOWN",
+    "before-exec": "FAILED",  # of a script that is killed the end is known
+    "exited": "UNKNOWN",
+    "exit-written": "SUCCEED",
+}
+
+MakeScene = Callable[[list[str]], Scene]
+
+
+@pytest.fixture
+def make_scene(tmp_path: Path) -> Iterator[MakeScene]:
+    with ExitStack() as stack:
+
+        def make(names: list[str]) -> Scene:
+            fleet = stack.enter_context(BreakableFleet(tmp_path, names))
+            return stack.enter_context(Scene(fleet))
+
+        yield make
+
+
+def arm(program: Program, place: str, hit: int = 1) -> None:
+    program.restart(MSCHEDULE_FAILPOINTS=f"{place}=kill:{hit}")
+
+
+def died_and_again(program: Program) -> None:
+    """It has come to its place. The next process is a sound one."""
+    assert program.wait(30) == DIED
+    program.start()
+
+
+@contextmanager
+def submitting(client: Client, wish: Wish) -> Iterator[None]:
+    """Somebody repeats a submission until it is accepted, which may take another master."""
+    with ThreadPoolExecutor(1) as thread:
+        submission = thread.submit(client.submit, wish)
+        yield
+        submission.result()
+
+
+def states(scene: Scene, task: TaskSeen) -> dict[str, str]:
+    names = {id: name for name, id in scene.ids.items()}
+    return {names[run.agent]: run.state for run in task.runs}
+
+
+def test_every_place_is_tried():
+    found = set()
+    for file in ROOT.glob("*/*.py"):
+        found |= set(re.findall(r'\bfailpoint\("([\w-]+)"\)', file.read_text()))
+
+    assert found == {*MASTER_PLACES, *AGENT_PLACES, *SUPERVISOR_PLACES, "before-exec"}
+    assert {*RUNS_OF_PLACE} == {*SUPERVISOR_PLACES, "before-exec"}
+
+
+def test_a_program_that_dies_at_any_place_loses_nothing_and_starts_nothing_twice(
+    make_scene: MakeScene,
+):
+    # Given a host for each place of an agent, and one more
+    places = {f"web{number:02}": place for number, place in enumerate(AGENT_PLACES, 1)}
+    scene = make_scene([*places, "db1"])
+    fleet = scene.fleet
+    with scene.client() as client:
+        # When each agent dies there
+        for name, place in places.items():
+            arm(fleet.agents[name], place)
+        until(fleet.is_up, 30)
+        client.submit(Wish(PLAY, [*places, "db1"], 0))
+        for name in places:
+            died_and_again(fleet.agents[name])
+
+        # And the master at each of its own, while a window moves over the hosts
+        for place in MASTER_PLACES:
+            arm(fleet.master, place)
+            with submitting(client, Wish(PLAY, [*places, "db1"], 3)):
+                died_and_again(fleet.master)
+
+        # And all of them together
+        for name, place in places.items():
+            arm(fleet.agents[name], place)
+        arm(fleet.master, "finished")
+        with submitting(client, Wish(PLAY, [*places, "db1"], 0)):
+            died_and_again(fleet.master)
+            for name in places:
+                died_and_again(fleet.agents[name])
+
+        # Then every run comes to its own end, once
+        until(fleet.is_up, 60)
+        history = scene.collect(float("inf"))
+    assert check(history) == []
+    assert {run.state for task in history.tasks for run in task.runs} == {"SUCCEED"}
+
+
+def test_what_became_of_a_run_is_told_truly_wherever_its_supervisor_dies(make_scene: MakeScene):
+    places = {f"web{number:02}": place for number, place in enumerate(RUNS_OF_PLACE, 1)}
+    scene = make_scene([*places])
+    with scene.client() as client, ExitStack() as armed:
+        for name, place in places.items():
+            armed.enter_context(scene.injector.supervisors_dying_at(name, place))
+        until(scene.fleet.is_up, 30)
+        order = client.submit(Wish(PLAY, [*places], 0))
+        scene.fleet.api.finished(order.task, 60)
+
+    history = scene.collect(float("inf"))
+
+    assert check(history) == []
+    assert states(scene, history.tasks[0]) == {
+        name: RUNS_OF_PLACE[place] for name, place in places.items()
+    }
