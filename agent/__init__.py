@@ -20,6 +20,7 @@ from agent.journal import Journal, JournalLost
 from agent.msg import Message
 from agent.runs import Runs
 from agent.settings import Settings
+from agent.steady import keep_going
 from utils import VERSION, getLogger, state_dir
 from wire.client import Client
 
@@ -93,7 +94,7 @@ class Agent:
         self._executor.start_runner()
         self._runs.recover(self._cm)
         self._cm.start()
-        watching = gevent.spawn(self._watch_network)
+        watching = gevent.spawn(keep_going, "looking at the network", self._watch_network)
         self._stopping.wait()
         watching.kill(block=False)
         self._close()

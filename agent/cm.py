@@ -19,6 +19,7 @@ from agent.courier import Backoff
 from agent.journal import JournalLost
 from agent.msg import Message, Snapshot
 from agent.runs import Runs, matters
+from agent.steady import keep_going
 from utils import getLogger
 from wire.client import Client, Trouble
 from wire.errors import (
@@ -112,7 +113,10 @@ class ConnectionManager:
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
-        self._greenlets = [gevent.spawn(self._keep_session), gevent.spawn(self._keep_polling)]
+        self._greenlets = [
+            gevent.spawn(keep_going, "keeping a session", self._keep_session),
+            gevent.spawn(keep_going, "polling", self._keep_polling),
+        ]
 
     def stop(self) -> None:
         gevent.killall(self._greenlets, block=False)
@@ -216,11 +220,15 @@ class ConnectionManager:
             turns.acquire()
             if self._session != session:
                 continue
-            snapshot, sent_at = self._runs.snapshot(), time.monotonic()
-            self._poll_due.clear()
-            self._answered = False
-            self._newest += 1
-            gevent.spawn(self._poll, self._newest, session, snapshot, turns)
+            try:
+                snapshot, sent_at = self._runs.snapshot(), time.monotonic()
+                self._poll_due.clear()
+                self._answered = False
+                self._newest += 1
+                gevent.spawn(self._poll, self._newest, session, snapshot, turns)
+            except BaseException:
+                turns.release()
+                raise
             self._wait_for_change(session, snapshot)
             if self._session != session:
                 continue

@@ -20,6 +20,7 @@ from agent import capture, evidence, rundir, secret, tree
 from agent.evidence import CannotPrepare, ExitRecord, OutputChunk
 from agent.records import Entry, Mark, RunDirectory, TaskSpec
 from agent.runner_link import RunnerLink
+from agent.steady import keep_going
 from agent.watch import Watch
 from utils import failpoint, getLogger
 from wire.states import Cause
@@ -69,7 +70,7 @@ class Executor:
         for folder in (self._runs, self._runs.parent):  # whatever the umask made of them
             folder.chmod(folder.stat().st_mode & 0o777 | 0o011)
         rundir.write_agent(str(self._runs), os.getpid(), tree.born(os.getpid()))
-        self._keeper = gevent.spawn(self._keep)
+        self._keeper = gevent.spawn(keep_going, "looking at runs", self._keep)
         try:
             self._runner.start()
         except OSError as error:
@@ -120,6 +121,8 @@ class Executor:
             self._break(key, str(error))
         except OSError as error:
             self._break(key, f"the run's files could not be written: {error.strerror}")
+        except MemoryError:
+            self._break(key, "the run's files could not be written: the agent has no memory left")
         else:
             self._ask(key, tries=1)
 
@@ -321,6 +324,9 @@ class Executor:
         except OSError as error:
             del self._asked[key]
             self._break(key, f"the host cannot start the agent's runner: {error.strerror}")
+        except MemoryError:
+            del self._asked[key]
+            self._break(key, "the host cannot start the agent's runner: there is no memory left")
         self._hint.set()
 
     def _on_answer(self, directory: str, pid: int, reason: str) -> None:

@@ -6,6 +6,7 @@ handed on by the agent. A process passes each place once, so a count above 1 is 
 Loaded by the runner, whose memory counts on every host: a few built-in modules only.
 """
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -16,7 +17,10 @@ else:
 
 
 def failpoint(name: str) -> None:
-    """Do what is armed for this place: cgroup, mark-made, before-exec, exited, exit-written."""
+    """Do what is armed for this place: fork, mark-made, cgroup, before-exec, exited, exit-written.
+
+    raise: an OSError as from a host that has no processes left.
+    """
     for place, action in _armed():
         if place == name:
             _act(name, action)
@@ -37,4 +41,4 @@ def _act(name: str, action: str) -> None:
     elif action in ("stop", "stop:1"):
         os.kill(os.getpid(), _signal.SIGSTOP)
     elif action in ("raise", "raise:1"):
-        raise OSError(f"failpoint {name}")
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))

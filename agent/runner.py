@@ -22,6 +22,7 @@ if __name__ == "__main__":
     sys.modules["agent"].__path__ = [_folder]
 
 from agent import supervisor, tree  # noqa: E402
+from agent.failpoint import failpoint  # noqa: E402
 
 MAX_MESSAGE_BYTES = 16 << 10
 
@@ -48,6 +49,7 @@ def main(agent: int) -> None:
 def _fork_supervisor(agent: int, directory: str, cgroup_home: str | None) -> bytes:
     """The answer to the agent."""
     try:
+        failpoint("fork")
         pid = os.fork()
     except OSError as error:
         return os.fsencode(f"{directory}\0no supervisor could be forked: {error.strerror}")

@@ -21,14 +21,14 @@ from typing import Any
 from tests.faults.breakable import FAKETIME, BreakableFleet
 from tests.faults.cable import may_be_laid
 from tests.faults.checker import Violation, check
+from tests.faults.dice import Dice, hold
 from tests.faults.history import Harm, History, Play, uptime
-from tests.faults.injector import Dice, hold
 from tests.faults.load import Wish, draw
 from tests.faults.scene import Scene
 from tests.fleet import Api, Program
 from tests.support import until
 
-CLIENTS = 16
+CLIENTS = 24
 KEEP_S = 0.5
 RECOVER_S = 90.0  # beyond, it did not recover
 
@@ -191,15 +191,25 @@ class Chaos:
         hosts = self._names[: max(3, len(self._names) - 2)]
         if plan.restore:
             self._restore(rng.choice(hosts))
-        while time.monotonic() - started < plan.seconds:
+        still = self._long_stops()
+        while (passed_s := time.monotonic() - started) < plan.seconds:
+            if still and passed_s > plan.seconds / (len(still) + 1):
+                program = still.pop()
+                hold([(program.name, partial(self._injector.stopped, program))], plan.long_faults_s)
+                self._recover([program.name], rng.choice(hosts))
             faults = dice.several(hosts)
             parts = [part for part, _ in faults]
-            self._say(f"{time.monotonic() - started:6.1f} s  {', '.join(parts)}")
+            self._say(f"{passed_s:6.1f} s  {', '.join(parts)}")
             before = Counter(self._injector.counts)
             hold(faults, rng.choice([0, 0, 0.1, 0.3, 1, 2]))
             self._say(f"          {', '.join(self._injector.counts - before)}")
             at_host = next((part for part in parts if part in self._names), rng.choice(hosts))
             self._recover(parts, at_host)
+
+    def _long_stops(self) -> list[Program]:
+        """What all wait for stands still once for as long as anything does, if there is time."""
+        few = self._plan.seconds < 8 * self._plan.long_faults_s
+        return [] if few else [self._fleet.web, self._fleet.master]
 
     def _break_for_long(self, started: float) -> None:
         """Faults of up to a minute, on hosts that nothing else happens to."""

@@ -1,4 +1,4 @@
-"""What is broken, when, and for how long? Faults as `with` blocks, drawn by a seed.
+"""What can be broken? Faults as `with` blocks.
 
 Entering a fault breaks something; leaving it heals what was broken. So several can be held
 together, and the moment at which all is whole again is known: from there on time is taken
@@ -8,14 +8,16 @@ until the next result arrives.
 import contextlib
 import os
 import random
+import resource
 import shutil
 import signal
+import sqlite3
+import struct
 import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.breakable import BreakableFleet, open_files
@@ -24,11 +26,11 @@ from tests.faults.history import Harm, uptime
 from tests.fleet import Program
 from tests.support import descendants
 
-Fault = Callable[[], AbstractContextManager[None]]
-
 MASTER_PLACES = ("claimed", "added", "finished")
 AGENT_PLACES = ("granted", "journalled", "prepared", "started", "ended", "acknowledged")
-SUPERVISOR_PLACES = ("cgroup", "mark-made", "exited", "exit-written")
+SUPERVISOR_PLACES = ("fork", "mark-made", "cgroup", "exited", "exit-written")
+RECORD_MAGIC = b"\xff\xfe\xfdJ"  # with which a record of the journal begins
+RECORD_LENGTH, RECORD_LENGTH_AT, RECORD_HEADER_BYTES = struct.Struct("<I"), 12, 20
 FIRES_WITHIN_S = 3.0
 AFTERMATH_S = 3.0  # what was forked by an old runner may still come to the place
 WEATHERS = {
@@ -123,6 +125,29 @@ class Injector:
     # ---- parts of a host
 
     @contextlib.contextmanager
+    def stopped_part(self, name: str, part: str) -> Iterator[None]:
+        """SIGSTOP of a runner, or of all supervisors or scripts that the host has just now."""
+        pids = self._parts(name)[part]
+        self.counts[f"{part} SIGSTOP"] += bool(pids)
+        for pid in pids:
+            _send(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                _send(pid, signal.SIGCONT)
+
+    def _parts(self, name: str) -> dict[str, list[int]]:
+        agent = self._fleet.agents[name]
+        folder = str(agent.state_dir / "runs")
+        below = descendants(agent.pid) if agent.running else []
+        return {
+            "runner": [pid for pid in below if b"runner.py" in _read(pid, "cmdline")][:1],
+            "supervisor": [pid for pid, _ in _holders(folder)],
+            "script": [pid for pid, _ in _scripts(os.fsencode(folder) + b"/")],
+        }
+
+    @contextlib.contextmanager
     def killed_runner(self, name: str) -> Iterator[None]:
         agent = self._fleet.agents[name]
         below = descendants(agent.pid) if agent.running else []
@@ -154,7 +179,44 @@ class Injector:
             self._harm("script", name, uptime(), uptime(), run)
         yield
 
+    @contextlib.contextmanager
+    def torn_journal(self, name: str) -> Iterator[None]:
+        """The host stops while a record is written: of it there is a part, and no more."""
+        self._count("journal record torn")
+        agent = self._fleet.agents[name]
+        with self.busy[name]:
+            _end(agent)
+            _tear(agent.state_dir / "journal" / "log")
+            try:
+                yield
+            finally:
+                agent.start()
+
     # ---- what programs stand on
+
+    @contextlib.contextmanager
+    def locked_store(self) -> Iterator[None]:
+        """Somebody else's transaction on the master's store, as of one who looks at it by hand."""
+        self._count("store locked")
+        store = self._fleet.master.state_dir / "store.sqlite"
+        with contextlib.closing(sqlite3.connect(store, timeout=60, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                other.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def no_descriptors(self, program: Program) -> Iterator[None]:
+        """It can open nothing more: no number below the limit is free."""
+        self._count(f"{_kind(program)} without descriptors")
+        used = _descriptors(program.pid)
+        lowest = min(set(range(len(used) + 1)) - used)
+        since = uptime()
+        with limited(program.pid, resource.RLIMIT_NOFILE, lowest):
+            yield
+        if program.name in self._ids:
+            self._harm("start", program.name, since, uptime() + AFTERMATH_S)
 
     @contextlib.contextmanager
     def bad_weather(self, name: str, kind: str) -> Iterator[None]:
@@ -180,6 +242,15 @@ class Injector:
             yield
         if name != "master":
             self._harm("disk", name, since, uptime() + AFTERMATH_S)
+
+    @contextlib.contextmanager
+    def scarce(self, name: str, kind: str = "start") -> Iterator[None]:
+        """A host that is short of something: runs cannot be started, or supervisors die of it."""
+        since = uptime()
+        try:
+            yield
+        finally:
+            self._harm(kind, name, since, uptime() + AFTERMATH_S)
 
     @contextlib.contextmanager
     def stepped_clock(self, name: str, by_s: float) -> Iterator[None]:
@@ -228,99 +299,20 @@ class Injector:
         self.harms.append(harm)
 
 
-class Dice:
-    """Draws faults. The same seed and the same names give the same faults, in the same order."""
-
-    def __init__(self, injector: Injector, fleet: BreakableFleet, rng: random.Random) -> None:
-        self._injector = injector
-        self._fleet = fleet
-        self._rng = rng
-
-    def several(self, names: list[str]) -> list[tuple[str, Fault]]:
-        """One to three faults to be held together, each with the part that it hits."""
-        number = self._rng.choices([1, 2, 3], [5, 4, 2])[0]
-        parts = self._rng.choices(["master", "web", "agent"], [4, 1, 7], k=number)
-        hosts = self._rng.sample(names, number)
-        hit = [host if part == "agent" else part for part, host in zip(parts, hosts, strict=True)]
-        return [(part, self._of(part)) for part in dict.fromkeys(hit)]
-
-    def _of(self, part: str) -> Fault:
-        if part == "master":
-            return self._of_master()
-        if part == "web":
-            return self._of_program(self._fleet.web)
-        return self._of_agent(part)
-
-    def _of_master(self) -> Fault:
-        rng, injector, master = self._rng, self._injector, self._fleet.master
-        place, hit = rng.choice(MASTER_PLACES), rng.randint(1, 8)
-        choices: list[Fault] = [
-            self._of_program(master),
-            self._of_program(master),
-            lambda: injector.dying_at(master, place, hit),
-            lambda: injector.dying_at(master, place, hit),
-        ]
-        if self._fleet.is_small("master"):
-            choices.append(lambda: injector.full_disk("master"))
-        if self._fleet.is_stepped("master"):
-            by_s = rng.choice([-3600.0, 3600.0])
-            choices.append(lambda: injector.stepped_clock("master", by_s))
-        return rng.choice(choices)
-
-    def _of_program(self, program: Program) -> Fault:
-        injector = self._injector
-        choices: list[Fault] = [
-            lambda: injector.killed(program),
-            lambda: injector.killed(program),
-            lambda: injector.killed(program, signal.SIGTERM),
-            lambda: injector.stopped(program),
-        ]
-        return self._rng.choice(choices)
-
-    def _of_agent(self, name: str) -> Fault:
-        rng, injector, agent = self._rng, self._injector, self._fleet.agents[name]
-        place, hit = rng.choice(AGENT_PLACES), rng.randint(1, 3)
-        deep = rng.choice([*SUPERVISOR_PLACES, "before-exec"])
-        own = random.Random(rng.random())
-        choices: list[tuple[int, Fault]] = [
-            (6, self._of_program(agent)),
-            (6, lambda: injector.dying_at(agent, place, hit)),
-            (3, lambda: injector.supervisors_dying_at(name, deep)),
-            (3, lambda: injector.rebooted(name)),
-            (3, lambda: injector.killed_runner(name)),
-            (4, lambda: injector.killed_supervisor(name, own)),
-            (4, lambda: injector.killed_script(name, own)),
-        ]
-        if name in self._fleet.cables:
-            kind = rng.choice(list(WEATHERS))
-            choices.append((10, lambda: injector.bad_weather(name, kind)))
-            choices.append((2, lambda: injector.moved(name)))
-        if self._fleet.is_small(name):
-            choices.append((6, lambda: injector.full_disk(name)))
-        if self._fleet.is_stepped(name):
-            by_s = rng.choice([-3600.0, 3600.0])
-            choices.append((6, lambda: injector.stepped_clock(name, by_s)))
-        return rng.choices([f for _, f in choices], [weight for weight, _ in choices])[0]
-
-    def long_one(self, name: str) -> Fault:
-        """What is held for long, on a host that nothing else happens to."""
-        injector, agent = self._injector, self._fleet.agents[name]
-        choices: list[Fault] = [
-            lambda: injector.stopped(agent),
-            lambda: injector.killed(agent),
-        ]
-        if name in self._fleet.cables:
-            kind = self._rng.choice(["cut", "cut to the master", "cut from the master"])
-            choices += [lambda: injector.bad_weather(name, kind)] * 2
-        return self._rng.choice(choices)
-
-
-def hold(faults: list[tuple[str, Fault]], for_s: float) -> None:
-    """All of them at once, for so long."""
-    with ExitStack() as stack:
-        for _, fault in faults:
-            stack.enter_context(fault())
-        time.sleep(for_s)
+@contextlib.contextmanager
+def limited(pid: int, what: int, number: int) -> Iterator[None]:
+    """A limit of a process that runs, and back, if it still does."""
+    try:
+        before = resource.prlimit(pid, what)
+        resource.prlimit(pid, what, (number, before[1]))
+    except ProcessLookupError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, what, before)
 
 
 def _kind(program: Program) -> str:
@@ -343,11 +335,32 @@ def _send(pid: int, number: int) -> None:
         pass
 
 
+def _tear(log: Path) -> None:
+    """Behind the last whole record the first half of it again, as of a write that was cut short."""
+    content = log.read_bytes()
+    begin = end = content.index(b"\n") + 1
+    while content.startswith(RECORD_MAGIC, end):
+        begin = end
+        (length,) = RECORD_LENGTH.unpack_from(content, begin + RECORD_LENGTH_AT)
+        end += RECORD_HEADER_BYTES + length
+    with log.open("r+b") as file:
+        file.seek(end)
+        file.write(content[begin : (begin + end) // 2])
+
+
 def _read(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
+
+
+def _descriptors(pid: int) -> set[int]:
+    """Their numbers; none if the process is gone."""
+    try:
+        return {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    except OSError:
+        return set()
 
 
 def _holders(folder: str) -> Iterator[tuple[int, str]]:

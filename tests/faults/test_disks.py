@@ -79,3 +79,24 @@ def test_a_host_without_room_takes_no_runs_until_it_has_some(make_scene: MakeSce
     assert {task.state for task in history.tasks} <= {"SUCCEED", "FAILED"}
     assert history.tasks[-1].state == "SUCCEED"
     assert scene.fleet.agents["web01"].running
+
+
+def test_a_record_of_the_journal_that_was_torn_is_dropped_and_nothing_else(make_scene: MakeScene):
+    scene = make_scene("db1")
+    agent = scene.fleet.agents["web01"]
+    with scene.client() as client:
+        # Given a run under way, and another that has ended
+        client.submit(Wish(Play(work_s=2, lines=500), ["web01"]))
+        client.submit(Wish(Play(), ["web01"]))
+        until(lambda: any(said.what == "end" for said in read_said(scene.folder)))
+
+        # When the host's last write was cut short
+        with scene.injector.torn_journal("web01"):
+            pass
+
+        until(scene.fleet.is_up, 30)
+        client.submit(Wish(Play(), ["web01"]))
+        history = scene.collect(float("inf"))
+    assert "never finished" in agent.log
+    assert check(history) == []
+    assert {task.state for task in history.tasks} == {"SUCCEED"}

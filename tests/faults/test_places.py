@@ -26,6 +26,7 @@ from tests.support import until
 PLAY = Play(lines=2000, work_s=0.1)
 DIED = -signal.SIGKILL
 RUNS_OF_PLACE = {  # what becomes of a run whose supervisor, or script, dies there
+    "fork": "FAILED",  # the runner dies: nothing was started, and that can be proven
     "mark-made": "UNKNOWN",  # for all that anybody knows it has started something
     "cgroup": "UNKNOWN",
     "before-exec": "FAILED",  # of a script that is killed the end is known
