@@ -5,15 +5,35 @@ None of it grants anything: a hostname is a claim, facts are for people to read.
 
 import msgspec
 
-from utils import VERSION
+from utils import VERSION, getLogger
 from wire.errors import InvalidValue, ProtocolMismatch
 from wire.messages import PROTOCOL, Register
 
+log = getLogger(__name__)
+
+MAX_FOREIGN = 1000
 MAX_FACTS = 100
 MAX_FACTS_BYTES = 16 << 10
 MAX_TEXT = 253  # characters, as of a name in the DNS
 MAX_ADDRESSES = 64
 MAX_ADDRESS = 45  # characters, of an IPv6 one
+
+
+class Foreign:
+    """Of whose protocol has the log told? Who is refused asks again and again."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def note(self, key: str, protocol: int, who: str) -> None:
+        """Once a key, and of so many that strangers cannot fill the disk."""
+        if protocol == PROTOCOL or key in self._told or len(self._told) >= MAX_FOREIGN:
+            return
+        self._told.add(key)
+        log.error(
+            f"{who} speaks protocol {protocol}, this master speaks {PROTOCOL}: it is refused "
+            "until the same version is installed on both"
+        )
 
 
 def check_protocol(protocol: int) -> None:

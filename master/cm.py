@@ -18,7 +18,7 @@ from master.audit import Act
 from master.board import Board
 from master.callback_desk import CallbackDesk
 from master.changes import Appended, Changed, Enrolled, Finished, Peer
-from master.claims import check_claims, check_protocol, check_register
+from master.claims import Foreign, check_claims, check_protocol, check_register
 from master.database import Verb
 from master.desk import Desk
 from master.dispatch import POLL_S, Dispatcher
@@ -134,6 +134,7 @@ class ConnectionManager:
         self._groups = groups
         self._scripts = scripts
         self._clock = clock
+        self._foreign = Foreign()
         self.refusals = Refusals(storage.note, clock)
         reception = Reception(gate, self.refusals)
         self._asked = reception.looking
@@ -376,6 +377,7 @@ class ConnectionManager:
 
     def register(self, call: Call, message: Register) -> Later:
         """An agent says who it is; a key that is not known needs a join token."""
+        self._foreign.note(call.caller.key, message.protocol, f"agent {message.hostname[:80]!r}")
         check_register(message)
         act = audit.of_agent(message.id, "agent.enrol", call.caller.address)
         verb = self._storage.enrol(call.caller.key, message, act)
@@ -414,6 +416,7 @@ class ConnectionManager:
 
     def register_web(self, call: Call, message: RegisterWeb) -> WebRegistered | Later:
         """A web server says who it is; a key that is not known needs a join token."""
+        self._foreign.note(call.caller.key, message.protocol, "a web server")
         check_protocol(message.protocol)
         if call.caller.role == WEB:
             return WebRegistered(VERSION, PROTOCOL)
