@@ -246,18 +246,20 @@ def append_output(tx: Tx, agent_id: str, output: Output) -> Appended:
 def _append(
     tx: Tx, effects: Effects, run_id: str, offset: int, content: bytes, gap_from: int | None
 ) -> tuple[OutputAnswer, bool]:
-    run = tx.run(run_id)
+    before = run = tx.run(run_id)
     assert run is not None
     if offset < 0 or len(content) > MAX_CHUNK_BYTES:
         raise Malformed(f"offset {offset} with {len(content)} bytes is no chunk of output")
     place = fit(run, offset, len(content), gap_from)
     new = content[place.skip : place.until]
-    if new:
-        tx.add_output(run, place.start, new)
+    if new or place.gap != run.output_gap:
+        if new:
+            tx.add_output(run, place.start, new)
         run = replace(run, output_stored=run.output_stored + len(new), output_gap=place.gap)
         run = replace(run, output_bytes=max(run.output_bytes, end_of(run)))
         effects.run(run)
-    return OutputAnswer(offset=end_of(run), refused=place.refused), bool(new)
+    grown = run != before
+    return OutputAnswer(offset=end_of(run), refused=place.refused), grown
 
 
 def settle_done(tx: Tx, agent_id: str, done: Done) -> Changed:

@@ -41,12 +41,17 @@ def end_of(run: Run) -> int:
 
 def fit(run: Run, offset: int, size: int, gap_from: int | None) -> Fit:
     """What we have already is not taken twice; what lies beyond a hole is not taken at all,
-    unless it is the one jump of the cap, which begins where we are."""
+    unless it is the one jump of the cap or of a full disk, which begins where we are.
+
+    An empty chunk behind a jump says that nothing follows it: where the jump can't be marked,
+    no more of the output is wanted, lest its host offers it for ever.
+    """
     end = end_of(run)
     gap = run.output_gap
     if offset > end:
-        if gap is not None or gap_from is None or gap_from > end or not size:
-            return Fit(end, 0, 0, gap)
+        if gap is not None or gap_from is None or gap_from > end:
+            no_more = gap is not None and gap_from is not None and not size
+            return Fit(end, 0, 0, gap, refused=no_more)
         gap, end = (end, offset), offset
     skip = end - offset
     if skip >= size:

@@ -32,6 +32,7 @@ SUPERVISOR_PLACES = ("fork", "mark-made", "cgroup", "exited", "exit-written")
 RECORD_MAGIC = b"\xff\xfe\xfdJ"  # with which a record of the journal begins
 RECORD_LENGTH, RECORD_LENGTH_AT, RECORD_HEADER_BYTES = struct.Struct("<I"), 12, 20
 FIRES_WITHIN_S = 3.0
+BOOT_S = 10.0
 AFTERMATH_S = 3.0  # what was forked by an old runner may still come to the place
 WEATHERS = {
     "cut": CUT,
@@ -116,11 +117,12 @@ class Injector:
         since = uptime()
         with self.busy[name]:
             self._fleet.reboot(name)
-            self._harm("reboot", name, since, uptime())
             try:
                 yield
             finally:
                 self._fleet.agents[name].start()
+                # Until it is heard of again, what was handed out went to the boot before.
+                self._harm("reboot", name, since, uptime() + BOOT_S)
 
     # ---- parts of a host
 

@@ -16,6 +16,7 @@ from tests.faults.load import Wish
 from tests.faults.scene import Scene
 from tests.fleet import Answer
 from tests.support import until
+from tests.witness import Witness
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="takes root, to mount small disks")
 
@@ -79,6 +80,34 @@ def test_a_host_without_room_takes_no_runs_until_it_has_some(make_scene: MakeSce
     assert {task.state for task in history.tasks} <= {"SUCCEED", "FAILED"}
     assert history.tasks[-1].state == "SUCCEED"
     assert scene.fleet.agents["web01"].running
+
+
+def test_output_for_which_a_host_has_no_room_is_marked_as_missing(
+    make_scene: MakeScene, tmp_path: Path
+):
+    # Given a script that has said nothing yet
+    scene = make_scene("web01")
+    api = scene.fleet.api
+    witness = Witness(tmp_path / "gates")
+    task = api.submit(f"{witness.play()}\nseq 1000\n{witness.say('written')}\nexit 6", "web01")
+    witness.wait_for("start", 1)
+
+    # When its output finds a full disk
+    with scene.fleet.full_disk("web01"):
+        witness.open()
+        witness.wait_for("written", 1)
+        api.finished(task)
+
+    # Then its exit code is true, all of its output is a gap, and the host is done with it
+    run = until(lambda: with_gap(api.run(task)), 30, "the gap")
+    assert (run["state"], run["code"], run["output_gap"]) == ("FAILED", 6, [0, run["output_bytes"]])
+    assert run["output_bytes"] == len("".join(f"{number}\n" for number in range(1, 1001)))
+    runs = scene.fleet.agents["web01"].state_dir / "runs"
+    until(lambda: not any(runs.glob("*.*/")), 20, "a host that has let go of the run")
+
+
+def with_gap(run: dict[str, Any]) -> dict[str, Any] | None:
+    return run if run["output_gap"] else None
 
 
 def test_a_record_of_the_journal_that_was_torn_is_dropped_and_nothing_else(make_scene: MakeScene):

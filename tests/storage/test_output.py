@@ -55,6 +55,25 @@ def test_it_takes_no_second_jump_and_none_before_the_front_is_there(house, run):
     assert house.output(run, 200, b"more", gap_from=104).offset == 104
 
 
+def test_it_marks_a_gap_that_nothing_follows(house, run):
+    """As of a disk that had no room for any more."""
+    house.output(run, 0, b"head")
+    assert house.output(run, 100, b"", gap_from=4).offset == 100
+    assert house.output(run, 100, b"", gap_from=4).offset == 100
+    assert house.read(run) == b"head\n[mschedule: 96 bytes not kept]\n"
+    assert house.run(run.id).output_gap == (4, 100)
+    house.finish(run, output_gap=(4, 100), output_bytes=100, offset=100)
+    assert (house.run(run.id).output_gap, house.run(run.id).output_bytes) == ((4, 100), 100)
+
+
+def test_it_wants_no_more_where_a_second_gap_ends_the_output(house, run):
+    house.output(run, 0, b"head")
+    house.output(run, 100, b"tail", gap_from=4)
+    answer = house.output(run, 200, b"", gap_from=104)
+    assert (answer.offset, answer.refused) == (104, True)
+    assert house.run(run.id).output_gap == (4, 100)
+
+
 def test_it_reads_any_range_around_the_gap(house, run):
     house.output(run, 0, b"head")
     house.output(run, 100, b"tail", gap_from=4)
@@ -154,7 +173,7 @@ def test_it_equals_a_model_of_bytes_whatever_is_sent(house, chunks):
         gap_from = head if jump and offset == tail else None
         if offset <= end < offset + len(data):
             end = offset + len(data)
-        elif gap_from is not None and data and not jumped and head <= end < offset:
+        elif gap_from is not None and not jumped and head <= end < offset:
             jumped, front, end = True, end, offset + len(data)
         assert house.output(run, offset, data, gap_from).offset == end
     expected = WHOLE[:end]
