@@ -28,7 +28,7 @@ from tests.faults.scene import Scene
 from tests.fleet import Api, Program
 from tests.support import until
 
-CLIENTS = 24
+CLIENTS = 32
 KEEP_S = 0.5
 RECOVER_S = 90.0  # beyond, it did not recover
 
