@@ -29,7 +29,7 @@ class Dice:
 
     def several(self, names: list[str]) -> list[tuple[str, Fault]]:
         """One to three faults to be held together, each with the part that it hits."""
-        number = self._rng.choices([1, 2, 3], [5, 4, 2])[0]
+        number = self._rng.choices([1, 2, 3], [3, 4, 3])[0]
         parts = self._rng.choices(["master", "web", "agent"], [4, 1, 7], k=number)
         hosts = self._rng.sample(names, number)
         hit = [host if part == "agent" else part for part, host in zip(parts, hosts, strict=True)]

@@ -136,8 +136,9 @@ def test_what_was_said_once_may_be_said_twice_and_in_any_order(tmp_path: Path, s
         fleet.master.restart()  # some of it to another master, with another session
         assert check(scene.collect(time.monotonic() + 60)) == []
         until(lambda: is_quiet(fleet), 20, "a host that has let go of its runs")
+        kinds = {"register", "take_task", "heartbeat", "output", "result"}
+        until(lambda: kinds <= {*map(kind_of, recorded(file))}, 20, "messages of every kind")
         calls = recorded(file)
-        assert {"register", "take_task", "heartbeat", "output", "result"} <= {*map(kind_of, calls)}
         before = in_store(fleet)
 
         # When each is said twice more, shuffled, in the session that there is
