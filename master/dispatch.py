@@ -54,7 +54,6 @@ class Dispatcher:
         self._live = live
         self._strays_said_at = -STRAYS_SAID_S
         self.mailbox = Mailbox()
-        self._strays: dict[str, frozenset[str]] = {}  # agent → runs that the log has told of
         self._windows = Windows(self.mailbox, self.look, is_free)
         self._calm = Calm()
         self.listeners: list[Callable[[Task], None]] = []  # are told of every task that changed
