@@ -341,6 +341,7 @@ class ConnectionManager:
         return {
             "get_plans": self._asked(ListPlans, "viewer", desk.get_plans),
             "get_plan": self._asked(ById, "viewer", desk.get_plan),
+            "get_plan_spec": self._asked(ById, "viewer", desk.get_plan_spec),
             "add_plan": self._changing(AddPlan, "operator", "plan.submit", desk.add_plan),
             "cancel_plan": self._changing(ById, "operator", "plan.cancel", desk.cancel_plan),
             "resume_plan": self._changing(ResumePlan, "operator", "plan.resume", desk.resume_plan),

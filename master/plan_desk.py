@@ -58,6 +58,11 @@ class PlanDesk:
     def get_plan(self, person: Person, asked: ById) -> PlanView:
         return self._book.view(asked.id).wait()
 
+    def get_plan_spec(self, person: Person, asked: ById) -> PlanSpec:
+        """As it was submitted."""
+        plan = self._book.situation(asked.id).wait().plan
+        return PlanSpec(plan.name, plan.steps)
+
     # ---- changing
 
     def add_plan(self, person: Person, asked: AddPlan, act: Act) -> PlanAdded:

@@ -67,6 +67,14 @@ async def get_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.Stre
     return await json_answer(request, await request.app[MASTER].call("get_plan", ask, PlanView))
 
 
+async def get_spec(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
+    """As it was submitted, with the scripts of all steps; to be sent again."""
+    ask = ById(caller.auth, identifier(request, "plan"))
+    return await json_answer(
+        request, await request.app[MASTER].call("get_plan_spec", ask, PlanSpec)
+    )
+
+
 async def cancel_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """No further step begins, and what runs is stopped. 200 also when it was cancelled or has
     ended before."""

@@ -102,6 +102,8 @@ def draft_from(task: TaskView) -> Draft:
         for name in Submission.__struct_fields__
         if name in settings and name not in (*SECRETS, *SAVED)
     }
+    env = known.get("env", {})  # the counts of a plan's steps are told by plans alone
+    known["env"] = {name: env[name] for name in env if not name.startswith("MSCHEDULE_")}
     submission = Submission(**(known | {"name": task.name}))
     draft = fresh_draft()
     draft.secrets, draft.saved = secrets_of_task(task), saved_of_settings(settings)

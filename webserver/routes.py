@@ -353,6 +353,7 @@ PAGES = (
     Route("GET", "/audit/{name}", page_audit.give_file, May.ADMIN),
     Route("GET", "/static/{version}/{name}", open_doors.static_file, May.ANYONE),
     *routes_people.PAGES,
+    *routes_plans.PAGES,
 )
 
 ROUTES = API + PAGES

@@ -1,7 +1,7 @@
 """Which rows of the table of routes are about plans?"""
 
-from webserver import api_plans, api_tasks
-from webserver.endpoint import Answer, Header, Listing, May, api
+from webserver import api_plans, api_tasks, page_plan_form, page_plans
+from webserver.endpoint import Answer, Header, Listing, May, Route, api
 from webserver.parameters import NoQuery, PageQuery
 from wire.errors import Conflict, StoreFull
 from wire.plans import PlanLine, PlanSpec, PlanView
@@ -33,6 +33,10 @@ API = (
         "One plan", Answer(PlanView),
     ),
     api(
+        "GET", _PLAN + "/spec", api_plans.get_spec, VIEWER, NoQuery,
+        "What a plan was submitted as", Answer(PlanSpec),
+    ),
+    api(
         "POST", _PLAN + "/cancel", api_plans.cancel_plan, OPERATOR, NoQuery,
         "Cancel a plan", Answer(PlanView), refuses=(StoreFull,),
     ),
@@ -42,3 +46,12 @@ API = (
         body=api_plans.Resume, refuses=(Conflict, StoreFull),
     ),
 )  # fmt: skip
+
+PAGES = (
+    Route("GET", "/plans", page_plans.show_plans, VIEWER),
+    Route("GET", "/plans/new", page_plan_form.show_form, OPERATOR),
+    Route("POST", "/plans/new", page_plan_form.submit_form, OPERATOR),
+    Route("GET", "/plans/{plan}", page_plans.show_plan, VIEWER),
+    Route("POST", "/plans/{plan}/cancel", page_plans.cancel_plan, OPERATOR),
+    Route("POST", "/plans/{plan}/resume", page_plans.resume_plan, OPERATOR),
+)
