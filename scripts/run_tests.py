@@ -42,8 +42,8 @@ CHECKS = {
     "bandit": ["bandit", "-q", "-c", "bandit.yaml", "-r", *PROGRAMS],
 }
 FAST = ["unit"]
-# Stages follow one another; within one, two steps run side by side. Faults are injected alone.
-STAGES = [["unit", "model", "storage", "web"], ["acceptance", "browser"], ["faults"]]
+# Stages follow one another; within one, two steps run side by side. What breaks things comes last.
+STAGES = [["unit", "model", "storage", "web"], ["acceptance", "browser"], ["faults", "outages"]]
 
 _running: set[subprocess.Popen[bytes]] = set()
 
