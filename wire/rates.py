@@ -16,6 +16,7 @@ from msgspec import Struct
 from wire.calls import Caller
 
 MOST_BUCKETS = 200_000  # some 40 MB; the one that was used longest ago goes first
+FULL_AGAIN_S = 75.0  # whatever its level was: three times the longest that a burst takes to fill
 
 
 class Rate(Struct, frozen=True):
@@ -46,8 +47,9 @@ AGENT = Allowance(
         "sendmsg(heartbeat)": Rate(5, 50),
     },
 )
-STRANGER = Allowance(messages=Rate(20, 500), payload=Rate(1 << 20, 16 << 20))
-ALL_STRANGERS = Rate(500, 5_000)  # together: each costs a transaction
+# Ten thousand new hosts may sit behind one address, and shall be enrolled within 20 s.
+STRANGER = Allowance(messages=Rate(300, 6_000), payload=Rate(4 << 20, 64 << 20))
+ALL_STRANGERS = Rate(600, 8_000)  # together: each costs a transaction
 
 
 ALLOWANCES = {"agent": AGENT, "refused": AGENT, "stranger": STRANGER}
@@ -123,8 +125,16 @@ class Rates:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(rate.burst, now)
-            if len(self._buckets) > MOST_BUCKETS:
-                self._buckets.popitem(last=False)
+            self._forget(now)
         else:
             self._buckets.move_to_end(key)
         return bucket.take(rate, amount, now)
+
+    def _forget(self, now: float) -> None:
+        """A bucket that is full again says no more than none. One more comes in, two may go."""
+        for _ in range(2):
+            oldest = next(iter(self._buckets))
+            idle_s = now - self._buckets[oldest].at
+            if idle_s <= FULL_AGAIN_S and len(self._buckets) <= MOST_BUCKETS:
+                return
+            del self._buckets[oldest]

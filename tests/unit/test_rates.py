@@ -3,7 +3,7 @@
 import pytest
 
 from wire.calls import Caller
-from wire.rates import ALLOWANCES, Allowance, Bucket, Rate, Rates, Verdict
+from wire.rates import ALLOWANCES, FULL_AGAIN_S, Allowance, Bucket, Rate, Rates, Verdict
 
 TEN = Rate(10, 20)
 PASS, BUSY, DROP = Verdict.PASS, Verdict.BUSY, Verdict.DROP
@@ -102,6 +102,28 @@ def test_it_forgets_peers_not_heard_of_rather_than_grow(clock, monkeypatch):
     for number in range(10_000):
         rates.judge(caller(address=f"2001:db8::{number:x}"), 1)
     assert len(rates) <= 100
+
+
+def test_it_forgets_buckets_that_are_full_again_and_no_others(clock):
+    rates = rates_of(clock, agent=Allowance(TEN, Rate(1000, 1000)))
+    for number in range(100):
+        rates.judge(caller(f"old{number}", "agent"), 1)
+    clock.now = FULL_AGAIN_S - 1
+    flood = [rates.judge(caller("web01", "agent"), 1) for _ in range(30)]
+    clock.now = FULL_AGAIN_S + 1
+    for number in range(150):
+        rates.judge(caller(f"new{number}", "agent"), 1)
+    assert flood.count(BUSY) > 0
+    assert len(rates) == 2 * (150 + 1)
+
+
+def test_ten_thousand_new_hosts_behind_one_address_are_let_in_within_twenty_seconds(clock):
+    rates, passed, asked = Rates(ALLOWANCES, clock=clock), 0, 0
+    while passed < 10_000 and clock.now < 60:
+        asked += 1
+        passed += rates.judge(caller(), 1_000) is PASS
+        clock.now = asked / 500
+    assert (passed, clock.now <= 20.0) == (10_000, True)
 
 
 def test_the_web_has_no_such_limit(clock):
