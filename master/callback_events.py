@@ -1,21 +1,29 @@
 """What of a task's change is an event, what does it say, and which callbacks want it? Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from msgspec import Struct
 
 from master import waves
+from master.plan import Part, Plan
 from master.records import Task
 from utils import iso
 from wire.callbacks import ALL, CHOSEN
-from wire.states import ENDED_TASK, Stop, TaskState
+from wire.plans import PlanState
+from wire.states import ENDED_TASK, RunState, Stop, TaskState
 
 ENDS = {
     TaskState.SUCCEED: "task.succeeded",
     TaskState.FAILED: "task.failed",
     TaskState.CANCELLED: "task.cancelled",
+}
+
+PLAN_ENDS = {
+    PlanState.SUCCEED: "plan.succeeded",
+    PlanState.FAILED: "plan.failed",
+    PlanState.CANCELLED: "plan.cancelled",
 }
 
 
@@ -104,6 +112,44 @@ def of_firing(
         },
         schedule=schedule["name"],
     )
+
+
+def of_plan(plan: Plan, parts: Sequence[Part]) -> Event:
+    """The end of a plan, with what all of its tasks came to; told also to whom its tasks name."""
+    named = {name for step in plan.steps for task in step.tasks for name in task.callbacks}
+    return Event(
+        type=PLAN_ENDS[plan.state],
+        object=f"plan:{plan.id}",
+        path=f"/plans/{plan.id}",
+        content={
+            "plan": {
+                "id": plan.id,
+                "name": plan.name,
+                "state": plan.state,
+                "reason": plan.reason,
+                "created_by": plan.created_by,
+                "created_at": iso(plan.created_at),
+                "ended_at": iso(plan.ended_at),
+                "steps": [
+                    {"name": step.name, "tasks": [_result(one) for one in parts if one.step == at]}
+                    for at, step in enumerate(plan.steps)
+                ],
+            }
+        },
+        task_name=plan.name,
+        callbacks=frozenset(named),
+    )
+
+
+def _result(part: Part) -> dict[str, Any]:
+    """`id` None: the task was skipped, for the reason."""
+    return {
+        "id": part.task,
+        "attempt": part.attempt,
+        "state": part.state or RunState.SKIPPED,
+        "reason": part.reason,
+        "counts": part.counts,
+    }
 
 
 def wants(callback: Wants, event: Event) -> bool:

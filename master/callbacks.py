@@ -15,8 +15,9 @@ from msgspec import Struct
 from master import audit, callback_book
 from master.audit import Act
 from master.callback_book import ACTIVE, Callback
-from master.callback_events import Event, may_tell, of_firing, of_task, types_of, wants
+from master.callback_events import Event, may_tell, of_firing, of_plan, of_task, types_of, wants
 from master.ids import new_id
+from master.plan import Part, Plan
 from master.reader import Reader
 from master.records import Task
 from master.redelivery import DAY_S, Tried, after
@@ -82,6 +83,12 @@ def note_firing(tx: Tx, schedule: Schedule, verdict: Verdict) -> None:
         return
     told = {"id": schedule.id, "name": schedule.name}
     put(tx, [of_firing(state, told, verdict.due, verdict.until, verdict.reason)])
+
+
+def note_plan(tx: Tx, plan: Plan, parts: Sequence[Part]) -> None:
+    """A plan has ended; `parts` are all of its tasks."""
+    if is_anyone_there(tx):
+        put(tx, [of_plan(plan, parts)])
 
 
 def is_anyone_there(tx: Tx) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master import audit, intake, ledger
+from master import audit, callbacks, intake, ledger
 from master.audit import Act
 from master.changes import Changed, NewTask
 from master.plan import (
@@ -157,7 +157,7 @@ def _begin(tx: Tx, plan: Plan, parts: Sequence[Part], aim: Aim) -> Advanced:
     if aim.refusal:
         step = plan.steps[aim.begin.step]
         end = End(PlanState.FAILED, f"step {step.name} could not begin: {aim.refusal}")
-        return Advanced(ended=_end(tx, moved, (), end))
+        return Advanced(ended=_end(tx, moved, parts, end))
     _update(tx, moved)
     act = Act(f"plan {plan.name}"[:200], "system", "plan.step")
     opened = []
@@ -172,11 +172,11 @@ def _begin(tx: Tx, plan: Plan, parts: Sequence[Part], aim: Aim) -> Advanced:
 
 
 def _end(tx: Tx, plan: Plan, parts: Sequence[Part], end: End) -> Plan:
-    """The one place where a plan ends: whoever is to be told of it is told from here, in the
-    same transaction."""
+    """The one place where a plan ends, and callbacks are told in the same transaction."""
     _settle(tx, plan, present_parts(plan, parts))
     ended = replace(plan, state=end.state, reason=end.reason, ended_at=tx.now)
     _update(tx, ended)
+    callbacks.note_plan(tx, ended, parts)
     return ended
 
 

@@ -19,6 +19,9 @@ _HEADS = {
     "schedule.missed": "has missed its time",
     "schedule.skipped": "was skipped",
     "schedule.failed": "has failed",
+    "plan.succeeded": "has succeeded",
+    "plan.failed": "has failed",
+    "plan.cancelled": "was cancelled",
 }
 _COUNTS = ("succeed", "failed", "timeout", "cancelled", "skipped", "unknown")
 _SAID = {"succeed": "succeeded", "timeout": "timed out"}
@@ -45,7 +48,7 @@ def _head(event: dict[str, Any]) -> str:
     kind, content = event["type"], event["data"]
     if kind == "test":
         return "This is a test of mschedule"
-    subject = "task" if kind.startswith("task.") else "schedule"
+    subject = kind.partition(".")[0]
     of = content[subject]
     return f"{subject.capitalize()} {_plain(of['name'] or of['id'])} {_HEADS.get(kind, kind)}"
 
@@ -59,6 +62,13 @@ def _facts(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "Reason", _plain(task["reason"])
         yield "By", _plain(task["created_by"])
         yield "Task", task["id"]
+    plan = content.get("plan")
+    if plan is not None:
+        yield "Steps", _steps(plan["steps"])
+        if plan["reason"]:
+            yield "Reason", _plain(plan["reason"])
+        yield "By", _plain(plan["created_by"])
+        yield "Plan", plan["id"]
     if content.get("due_at") and event["type"].startswith("schedule."):
         yield "Due", content["due_at"]
     if content.get("reason"):
@@ -72,6 +82,13 @@ def _hosts(task: dict[str, Any]) -> str:
     """`20: 18 succeeded, 2 failed`."""
     counts = [f"{task[name]} {_SAID.get(name, name)}" for name in _COUNTS if task[name]]
     return f"{task['total']}: {', '.join(counts)}" if counts else str(task["total"])
+
+
+def _steps(steps: list[dict[str, Any]]) -> str:
+    """`2 of 3 begun: build, ship`."""
+    begun = [step["name"] for step in steps if step["tasks"]]
+    names = f": {', '.join(begun)}" if begun else ""
+    return _plain(f"{len(begun)} of {len(steps)} begun{names}")
 
 
 def _plain(text: str) -> str:

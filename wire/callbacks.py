@@ -17,6 +17,9 @@ EVENTS = (
     "schedule.missed",
     "schedule.skipped",
     "schedule.failed",
+    "plan.succeeded",
+    "plan.failed",
+    "plan.cancelled",
 )
 TEST = "test"
 ALL, CHOSEN, NAMED = "all", "chosen", "named"

@@ -1,8 +1,10 @@
 """Plans in the store: each step begins once, whoever asks for it, and however often."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from master.callback_book import Callback
 from master.changes import NewTask
 from master.ids import new_id
 from master.plan import Begin, Plan
@@ -11,6 +13,7 @@ from master.retention import BEGINNING, Keep
 from master.storage import Storage
 from tests.factories import make_plan
 from tests.storage.cast import House, by, make_task
+from wire.callbacks import EVENTS
 from wire.errors import Conflict, NotFound
 from wire.plans import PlanState
 from wire.states import RunState
@@ -203,3 +206,42 @@ def test_who_did_what_is_written_down(house, agents):
     )
     assert ("bob", "plan.cancel", f"plan:{plan.id}") in rows
     assert house.sql("SELECT COUNT(*) FROM audit WHERE action = 'plan.step'") == [(1,)]
+
+
+def make_callback(names: list[str]) -> Callback:
+    """Told of all that happens to what has one of these names."""
+    return Callback(
+        id=new_id(),
+        name=f"for-{names[0].strip('*')}",
+        kind="json",
+        events=list(EVENTS),
+        tasks="chosen",
+        names=names,
+        schedules=[],
+        address="https://example.org",
+        username="",
+        sender="",
+        recipients=[],
+        active=True,
+        problem="",
+        changed_by="alice",
+        changed_at=0.0,
+        key_id="",
+        sealed=b"",
+    )
+
+
+def test_callbacks_are_told_of_its_end_with_all_results(house, agents):
+    house.store.callbacks.add(make_callback(names=["dep*"]), by()).wait()
+    house.store.callbacks.add(make_callback(names=["other"]), by()).wait()
+    plan = add(house)
+    begin(house, plan.id, make_task(agents))
+    end(house, agents, RunState.FAILED)
+    house.store.plans.advance(plan.id, None).wait()
+    house.store.plans.advance(plan.id, None).wait()
+    rows = house.sql("SELECT payload FROM deliveries WHERE event LIKE 'plan.%'")
+    ((payload,),) = rows
+    told = msgspec.json.decode(payload)
+    assert told["type"] == "plan.failed"
+    assert [len(step["tasks"]) for step in told["data"]["plan"]["steps"]] == [1, 0]
+    assert told["data"]["plan"]["steps"][0]["tasks"][0]["counts"]["FAILED"] == 2

@@ -9,6 +9,7 @@ import pytest
 from postman import signing
 from postman.adapters import ADAPTERS, EMAIL, dingtalk, email, feishu
 from postman.addresses import Doorkeeper, RefusedAddress
+from postman.wording import told
 from wire.callbacks import KINDS
 from wire.letters import Letter
 
@@ -22,6 +23,7 @@ TASK = {
 
 def letter(kind="json", **fields):
     event = {"type": "task.failed", "timestamp": "2026-11-21T08:50:00.000Z", "data": {"task": TASK}}
+    event = fields.pop("event", event)
     plain = {"secret": "whsec_" + base64.b64encode(b"k" * 32).decode(), "path": "/tasks/t1"}
     return Letter("d1", kind, "https://example.org/hook", event=event, **{**plain, **fields})
 
@@ -42,6 +44,16 @@ def test_it_signs_as_the_published_example_of_the_specification():
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
     }
+
+
+def test_it_tells_how_a_plan_ended():
+    steps = [{"name": "build", "tasks": [{"id": "t1"}]}, {"name": "ship", "tasks": []}]
+    plan = {"id": "p1", "name": "1.4", "reason": "step build: 1 FAILED of 3 runs", "steps": steps}
+    event = {"type": "plan.failed", "data": {"plan": {**plan, "created_by": "alice"}}}
+    said = told(letter(event=event, path="/plans/p1"), PAGES)
+    assert (said.head, said.link) == ("Plan 1.4 has failed", f"{PAGES}/plans/p1")
+    assert "Steps: 1 of 2 begun: build" in said.lines
+    assert "Reason: step build: 1 FAILED of 3 runs" in said.lines
 
 
 def test_it_has_an_adapter_for_each_kind():
