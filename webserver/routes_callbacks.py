@@ -1,6 +1,6 @@
 """Which rows of the table of routes are about callbacks?"""
 
-from webserver import api_callbacks
+from webserver import api_callbacks, page_callbacks
 from webserver.endpoint import Answer, Listing, May, Route, api
 from webserver.parameters import NoQuery
 from wire.callbacks import (
@@ -61,4 +61,16 @@ API = (
     ),
 )  # fmt: skip
 
-PAGES: tuple[Route, ...] = ()
+_PAGE = "/callbacks/{callback}"
+
+PAGES = (
+    Route("GET", "/callbacks", page_callbacks.show_callbacks, ADMIN),
+    Route("POST", "/callbacks", page_callbacks.add_callback, ADMIN),
+    Route("GET", _PAGE, page_callbacks.show_callback, ADMIN),
+    Route("POST", _PAGE, page_callbacks.change_callback, ADMIN),
+    Route("POST", _PAGE + "/switch", page_callbacks.switch_callback, ADMIN),
+    Route("POST", _PAGE + "/remove", page_callbacks.remove_callback, ADMIN),
+    Route("POST", _PAGE + "/test", page_callbacks.test_callback, ADMIN),
+    Route("GET", "/deliveries/{delivery}", page_callbacks.show_delivery, ADMIN),
+    Route("POST", "/deliveries/{delivery}/resend", page_callbacks.resend_delivery, ADMIN),
+)
