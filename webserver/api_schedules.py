@@ -1,6 +1,6 @@
 """What does the API say and take about schedules and their firings?"""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -28,8 +28,8 @@ from wire.schedules import (
 )
 from wire.views import Added, Page
 
-State = Annotated[str, Meta(extra_json_schema={"enum": ["active", "paused", "ended"]})]
-Became = Annotated[str, Meta(extra_json_schema={"enum": ["fired", "skipped", "missed", "waiting"]})]
+State = Literal["active", "paused", "ended"]
+Became = Literal["fired", "skipped", "missed", "waiting"]
 
 
 class SchedulesQuery(PageQuery, frozen=True, kw_only=True):
