@@ -208,7 +208,13 @@ class Master:
             gate,
             self._clock,
             schedules,
-            PlanDesk(self._storage.plans, self._planner, self._roster, self._live),
+            PlanDesk(
+                self._storage.plans,
+                self._planner,
+                self._roster,
+                self._live,
+                self._storage.callbacks,
+            ),
             CallbackDesk(self._storage.callbacks, vault, self._post.wake),
         )
         self._server = Server(

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from master import audit
 from master.audit import Act
+from master.plan_uses import plans_that_refer
 from master.reader import Reader
 from master.schedule_uses import schedules_that_refer
 from master.targets import check_expression, groups_in
@@ -102,10 +103,12 @@ def one(reader: Reader, name: str) -> Saved:
 
 
 def uses(reader: Reader | Tx, name: str) -> list[Use]:
-    """Other groups, the limits of people, and schedules."""
+    """Other groups, the limits of people, schedules, and plans that go on."""
     limits = [(Use("person", who), hosts) for who, hosts in reader.rows("people_with_limits")]
     schedules = [(Use("schedule", one.name), one.hosts) for one in schedules_that_refer(reader)]
-    return users_of(name, _expressions(reader), limits + schedules)
+    plans = [(Use("plan", one.name), one.hosts) for one in plans_that_refer(reader)]
+    found = users_of(name, _expressions(reader), limits + schedules + plans)
+    return [use for place, use in enumerate(found) if use not in found[:place]]
 
 
 def add(tx: Tx, group: HostGroup, act: Act) -> None:

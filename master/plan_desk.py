@@ -12,6 +12,7 @@ from master import compose, plan_rules, submission
 from master.audit import Act
 from master.beside import beside
 from master.board import check_limit
+from master.callback_store import CallbackStore
 from master.ids import new_id
 from master.live import Live
 from master.owners import owner_id
@@ -44,8 +45,16 @@ log = getLogger(__name__)
 class PlanDesk:
     """Judges what people write, and tells the planner of every change."""
 
-    def __init__(self, book: PlanBook, planner: Planner, roster: Roster, live: Live):
+    def __init__(
+        self,
+        book: PlanBook,
+        planner: Planner,
+        roster: Roster,
+        live: Live,
+        callbacks: CallbackStore,
+    ):
         self._book = book
+        self._callbacks = callbacks
         self._planner = planner
         self._roster = roster
         self._live = live
@@ -156,6 +165,8 @@ class PlanDesk:
     def _check_task(self, task: Submission, fleet: Fleet, reach: frozenset[str] | None) -> None:
         """Its hosts are those of when its step begins."""
         submission.check(self._planner.composer.meant(task, fleet).submission)
+        if task.callbacks:
+            self._callbacks.check_known(task.callbacks).wait()
         ids = beside(lambda: compose.named(task, fleet))
         check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
 

@@ -67,3 +67,6 @@ DELETE FROM plan_tasks WHERE plan IN (
 DELETE FROM plans WHERE id IN (
     SELECT p.id FROM plans p WHERE p.ended_at < :before ORDER BY p.ended_at LIMIT :limit
 )
+
+-- name: what_plans_use
+SELECT p.id, p.name, p.steps FROM plans p WHERE p.ended_at IS NULL ORDER BY p.id

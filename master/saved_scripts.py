@@ -18,6 +18,7 @@ from master.books import Change, ended, sweep_of
 from master.changes import Changed
 from master.ledger import Effects, task_of
 from master.parameters import check_parameters
+from master.plan_uses import plans_that_refer
 from master.reader import Reader
 from master.records import Task
 from master.rows import to_json
@@ -71,7 +72,12 @@ def one(reader: Reader, name: str) -> ScriptView:
     view.versions = [_version_view(row) for row in reader.rows("script_versions", name=name)]
     found = schedules_that_refer(reader)
     schedules = [_use_of(one) for one in found if one.saved and one.saved.script == name]
-    view.uses = schedules + [
+    plans = {
+        one.id: ScriptUse("plan", one.id, one.name, str(one.saved.version or "latest"), "RUNNING")
+        for one in plans_that_refer(reader)
+        if one.saved and one.saved.script == name
+    }
+    view.uses = [*schedules, *plans.values()] + [
         ScriptUse("task", id, title, str(number), state, iso(created_at))
         for id, title, number, state, created_at in reader.rows(
             "tasks_of_saved_script", name=name, limit=RECENT_TASKS

@@ -28,7 +28,8 @@ class PutHostGroup(Struct):
 
 
 class Use(Struct):
-    """Something whose hosts are chosen by way of a group. `kind`: group, person or schedule."""
+    """Something whose hosts are chosen by way of a group. `kind`: group, person,
+    schedule or plan."""
 
     kind: str
     name: str

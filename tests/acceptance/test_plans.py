@@ -202,3 +202,21 @@ def test_it_says_what_is_wrong_with_a_plan(api: Api):
         answer = api.call("POST", "/api/v1/plans", {"name": "wrong", "steps": steps})
         assert (answer.status, answer.json["error"]["field"]) == (422, field)
     assert api.call("GET", "/api/v1/plans/nothing").status == 404
+
+
+def test_a_script_that_is_disabled_stops_the_plan_that_refers_to_it(api: Api, witness: Witness):
+    saved = {"name": "ship-it", "script": "echo shipped"}
+    assert api.call("POST", "/api/v1/scripts", saved).status == 201
+    last = {"name": "ship", "tasks": [{"saved": {"script": "ship-it"}, "targets": "web01"}]}
+    plan = submit(api, step("build", witness.play(), "web01"), last)
+    witness.wait_for("start", 1)
+    (use,) = api.get("/api/v1/scripts/ship-it")["uses"]
+    assert (use["kind"], use["id"]) == ("plan", plan)
+    assert api.call("PATCH", "/api/v1/scripts/ship-it", {"disabled": True}).status == 200
+    witness.open()
+    view = ended(api, plan)
+    assert view["reason"] == "step ship could not begin: the script ship-it is disabled"
+    assert (view["state"], states(view)) == ("FAILED", ["SUCCEED", "FAILED"])
+    assert api.call("PATCH", "/api/v1/scripts/ship-it", {"disabled": False}).status == 200
+    assert api.call("POST", f"/api/v1/plans/{plan}/resume").status == 200
+    assert ended(api, plan)["state"] == "SUCCEED"

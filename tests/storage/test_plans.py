@@ -15,7 +15,9 @@ from tests.factories import make_plan
 from tests.storage.cast import House, by, make_task
 from wire.callbacks import EVENTS
 from wire.errors import Conflict, NotFound
-from wire.plans import PlanState
+from wire.host_groups import HostGroup
+from wire.plans import PlanState, PlanStep
+from wire.requests import Submission
 from wire.states import RunState
 
 
@@ -245,3 +247,14 @@ def test_callbacks_are_told_of_its_end_with_all_results(house, agents):
     assert told["type"] == "plan.failed"
     assert [len(step["tasks"]) for step in told["data"]["plan"]["steps"]] == [1, 0]
     assert told["data"]["plan"]["steps"][0]["tasks"][0]["counts"]["FAILED"] == 2
+
+
+def test_groups_and_scripts_say_which_plans_that_go_on_use_them(house):
+    house.store.groups_of_hosts.add(HostGroup("shop", "@*"), by()).wait()
+    steps = [PlanStep("a", [Submission(targets="@shop"), Submission(targets="@shop&@env:x")])]
+    plan = add(house, steps=steps, name="ship")
+    used = house.store.groups_of_hosts.uses("shop").wait()
+    assert [(use.kind, use.name) for use in used] == [("plan", "ship")]
+    house.store.plans.cancel(plan.id, by()).wait()
+    house.store.plans.advance(plan.id, None).wait()
+    assert house.store.groups_of_hosts.uses("shop").wait() == []

@@ -26,6 +26,7 @@ WALKS = {
     "unacknowledged_late_runs": "a partial index of the few agents that are behind",
     "schedules_held_up": "a partial index of the firings that wait; there are few",
     "plans_held_up": "a partial index of the plans that go on; there are few",
+    "what_plans_use": "a partial index of the plans that go on; there are few",
     "purge_under_way": "the tasks that are being forgotten; there is one at a time",
     "silent_runs": "a partial index of the tasks that run something now",
 }
