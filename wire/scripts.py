@@ -111,8 +111,8 @@ class VersionView(Struct):
 
 
 class ScriptUse(Struct):
-    """A task that was made from the script, newest first; or a schedule, or a plan that goes on, that
-    refers to it."""
+    """A task that was made from the script, newest first; or a schedule, or a plan that
+    goes on, that refers to it."""
 
     kind: str  # task, schedule or plan
     id: str
