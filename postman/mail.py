@@ -1,5 +1,6 @@
 """How does a letter become a mail? By SMTP, encrypted where the server can, in a thread."""
 
+import contextlib
 import smtplib
 import socket
 import ssl
@@ -24,9 +25,12 @@ class MailProblem(Exception):
 def send(letter: Letter, message: EmailMessage, keeper: Doorkeeper, timeout_s: float) -> str:
     """What the server is told, and which recipients it refused. Raises MailProblem, OSError."""
     try:
-        with _connection(letter.url, keeper, timeout_s) as server:
+        server = _connection(letter.url, keeper, timeout_s)
+        try:
             _log_in(server, letter)
             refused = server.send_message(message, letter.sender, letter.recipients)
+        finally:
+            _leave(server)
     except smtplib.SMTPResponseException as error:
         raise MailProblem(f"{error.smtp_code} {_text(error.smtp_error)}", error.smtp_code) from None
     except smtplib.SMTPRecipientsRefused as error:
@@ -57,6 +61,13 @@ def _connection(url: str, keeper: Doorkeeper, timeout_s: float) -> smtplib.SMTP:
         server.close()
         raise
     return server
+
+
+def _leave(server: smtplib.SMTP) -> None:
+    """What was taken stays taken, however the server says good-bye."""
+    with contextlib.suppress(smtplib.SMTPException, OSError):
+        server.quit()
+    server.close()
 
 
 def _log_in(server: smtplib.SMTP, letter: Letter) -> None:

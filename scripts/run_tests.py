@@ -32,8 +32,8 @@ PACKAGES = {
     "systemd-analyze": "systemd",
 }
 
-PROGRAMS = ["agent", "master", "webserver", "wire"]
-PROGRAMS += ["utils.py", "app.py", "appserver.py", "appwebserver.py"]
+PROGRAMS = ["agent", "master", "postman", "webserver", "wire"]
+PROGRAMS += ["utils.py", "app.py", "apppostman.py", "appserver.py", "appwebserver.py"]
 
 CHECKS = {
     "ruff check": ["ruff", "check", "."],

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fleet import Api, Fleet
+from tests.mail_server import MailServer
 from tests.receiver import Answer, Got, Receiver
 from tests.support import descendants, until
 
@@ -199,6 +200,27 @@ def test_it_is_not_delayed_by_a_receiver_that_hangs(api: Api, receiver: Receiver
         assert len(slow.got) == 4
         for one in (hanging, kept):
             remove(api, one["callback"])
+
+
+def test_it_sends_mail_and_tells_who_was_refused(api: Api):
+    with MailServer(refuses=("gone@example.org",)) as server:
+        mail = {"kind": "email", "sender": "ms@example.org"}
+        both = ["ops@example.org", "gone@example.org"]
+        some = add(api, server.url, **mail, recipients=both)
+        found = ended(api, send_test(api, some["callback"]))
+        assert found["state"] == "delivered"
+        assert "refused gone@example.org: 550" in found["log"][0]["answer"]
+        assert "Subject: This is a test of mschedule" in server.mails[0]
+        assert f"Message-ID: <{found['id']}@example.org>" in server.mails[0]
+        none = add(api, server.url, **mail, recipients=both[1:])
+        error = first_error(api, send_test(api, none["callback"]))
+        assert "every recipient was refused" in error
+        elsewhere = add(api, "smtp://127.0.0.2:9", **mail, recipients=both)
+        error = first_error(api, send_test(api, elsewhere["callback"]))
+        assert "127.0.0.2 is not a public address" in error
+        assert len(server.mails) == 1
+        for kept in (some, none, elsewhere):
+            remove(api, kept["callback"])
 
 
 def test_it_stops_when_the_receiver_is_gone(api: Api, receiver: Receiver):

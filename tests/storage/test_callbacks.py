@@ -1,14 +1,20 @@
 """The outbox of callbacks: written with what happens, tried again, sent again, forgotten."""
 
+from functools import partial
+
 import msgspec
 import pytest
 
+from master import callbacks
 from master.callback_book import Callback
 from master.ids import new_id
+from master.schedule import FiringState, Misfire, Overlap, Schedule, Verdict
+from master.when import When
 from tests.storage.cast import by
 from wire.callbacks import EVENTS
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.letters import Reply
+from wire.requests import Submission
 
 DAY_S = 86400.0
 
@@ -25,6 +31,14 @@ def make_callback(**fields):
 
 def add(house, **fields):
     return house.store.callbacks.add(make_callback(**fields), by()).wait()
+
+
+def make_schedule(name):
+    return Schedule(
+        id=new_id(), name=name, timing=When(kind="every", seconds=60), task=Submission(),
+        overlap=Overlap.ALLOW, misfire=Misfire.SKIP, misfire_most=1, misfire_grace_s=0, owner="alice",
+        owner_id="", created_by="alice", created_at=0.0, edited_at=0.0, decided_until=0.0,
+    )  # fmt: skip
 
 
 def told(house, callback):
@@ -81,6 +95,18 @@ def test_it_tells_of_a_task_that_ends_as_it_is_submitted(house):
     (web01,) = house.enrol("web01")
     house.submit([web01], skip=frozenset([web01]), skip_reason="offline", offline="skip")
     assert [event for event, _ in told(house, callback)] == ["task.failed"]
+
+
+def test_it_tells_of_instants_of_a_schedule_that_were_missed(house):
+    callback = add(house, events=["schedule.missed"], tasks="chosen", schedules=["backup"])
+    backup, other = make_schedule("backup"), make_schedule("other")
+    for schedule in (backup, other):
+        missed = Verdict(due=5.0, state=FiringState.MISSED, reason="nobody was there")
+        fired = Verdict(due=6.0, state=FiringState.FIRED)
+        for verdict in (missed, fired):
+            note = partial(callbacks.note_firing, schedule=schedule, verdict=verdict)
+            house.store.callbacks._database.writing(note).wait()
+    assert told(house, callback) == [("schedule.missed", f"schedule:{backup.id}")]
 
 
 def test_it_writes_nothing_where_nobody_wants_to_know(house):
