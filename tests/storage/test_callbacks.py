@@ -36,7 +36,8 @@ def add(house, **fields):
 def make_schedule(name):
     return Schedule(
         id=new_id(), name=name, timing=When(kind="every", seconds=60), task=Submission(),
-        overlap=Overlap.ALLOW, misfire=Misfire.SKIP, misfire_most=1, misfire_grace_s=0, owner="alice",
+        overlap=Overlap.ALLOW, misfire=Misfire.SKIP,
+        misfire_most=1, misfire_grace_s=0, owner="alice",
         owner_id="", created_by="alice", created_at=0.0, edited_at=0.0, decided_until=0.0,
     )  # fmt: skip
 
