@@ -17,7 +17,7 @@ from tests.fleet import Fleet
 HERE = Path(__file__).parent
 LIMIT_S = 300
 # Random requests an operation, beside those made for each field and its bounds.
-EXAMPLES = 50
+EXAMPLES = 12
 FEWER = 8  # by those who may do little: mostly it is looked how they are refused
 
 FINE = ["2xx", "3xx", "401", "403", "404", "409", "413", "416", "422", "429"]
@@ -41,11 +41,6 @@ expected-statuses = {json.dumps(FINE)}
 [[operations]]
 include-path-regex = "/(agents|tasks|runs|people|tokens|audit)$"
 include-method = "GET"
-checks.positive_data_acceptance.expected-statuses = {json.dumps([*FINE, "400"])}
-
-# A schema takes 85.0 for a whole number, the parser does not.
-[[operations]]
-include-path = "/api/v1/schedules/preview"
 checks.positive_data_acceptance.expected-statuses = {json.dumps([*FINE, "400"])}
 
 # These paths also have the form of /agents/{{agent}} and the like, whose methods are named as well.
