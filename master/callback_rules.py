@@ -18,7 +18,7 @@ MAX_SECRET_CHARACTERS = 1000
 MAX_CHOICES = 100  # names, or schedules
 MAX_CHOICE_CHARACTERS = 200
 MAX_RECIPIENTS = 50
-SECRET_PREFIX = "whsec_"
+BEGINNING = "whsec_"  # of a secret, in the specification
 SECRET_BYTES = range(24, 65)  # as the specification has it
 SIGNED = "json"
 MAIL = "email"
@@ -48,7 +48,7 @@ def check_names(field: str, names: Iterable[str]) -> None:
 
 
 def new_secret(chance: bytes) -> str:
-    return SECRET_PREFIX + base64.b64encode(chance).decode()
+    return BEGINNING + base64.b64encode(chance).decode()
 
 
 def address_of(url: str) -> str:
@@ -94,7 +94,7 @@ def _check_secret(wish: CallbackWish) -> None:
         )
     if wish.kind == SIGNED and not _is_signing_secret(wish.secret):
         raise InvalidValue(
-            f"secret: it takes {SECRET_PREFIX} and base64 of {SECRET_BYTES.start} to "
+            f"secret: it takes {BEGINNING} and base64 of {SECRET_BYTES.start} to "
             f"{SECRET_BYTES.stop - 1} bytes, or nothing for a new one",
             field="secret",
         )
@@ -103,10 +103,10 @@ def _check_secret(wish: CallbackWish) -> None:
 
 
 def _is_signing_secret(secret: str) -> bool:
-    if not secret.startswith(SECRET_PREFIX):
+    if not secret.startswith(BEGINNING):
         return False
     try:
-        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(BEGINNING), validate=True)
     except (binascii.Error, ValueError):
         return False
     return len(key) in SECRET_BYTES
