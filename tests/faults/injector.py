@@ -130,7 +130,8 @@ class Injector:
     def stopped_part(self, name: str, part: str) -> Iterator[None]:
         """SIGSTOP of a runner, or of all supervisors or scripts that the host has just now."""
         pids = self._parts(name)[part]
-        self.counts[f"{part} SIGSTOP"] += bool(pids)
+        if pids:
+            self._count(f"{part} SIGSTOP")
         for pid in pids:
             _send(pid, signal.SIGSTOP)
         try:
