@@ -17,12 +17,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gevent
-import psutil
 import zmq
 
 from benchmarks.common import Value, conditions, parser, report, workplace
 from tests.fleet import Fleet
 from tests.hostile import CONNECTIONS, Mallory, connect
+from tests.support import cpu_s, rss_bytes
 from wire.client import Client
 from wire.keys import Join, KeyPair, make_keys, parse_join
 from wire.messages import PROTOCOL, Output, OutputAnswer, Register, Registered
@@ -47,11 +47,11 @@ def _measure(fleet: Fleet, seconds: float) -> dict[str, Value]:
     session = _register(join, mallory, "mallory", "f" * 32)
     client = _client(join, alice)
     mine = _registered(client, join, "alice", "a" * 32)
-    master = psutil.Process(fleet.master.pid)
+    master = fleet.master.pid
     found: dict[str, Value] = {}
     found["alone_p50_ms"] = round(statistics.median(_answers_ms(client, mine, 3.0)), 2)
-    before, peak = master.memory_info().rss, 0
-    cpu_before = sum(master.cpu_times()[:2])
+    before, peak = rss_bytes(master), 0
+    cpu_before = cpu_s(master)
     attacker = subprocess.Popen(
         [sys.executable, __file__, "--seconds", str(seconds), "--attack"]
         + [join.endpoint, join.key, mallory.public, mallory.secret, session],
@@ -62,13 +62,13 @@ def _measure(fleet: Fleet, seconds: float) -> dict[str, Value]:
         answers: list[float] = []
         while attacker.poll() is None:
             answers += _answers_ms(client, mine, 0.5)
-            peak = max(peak, master.memory_info().rss)
+            peak = max(peak, rss_bytes(master))
     finally:
         attacker.kill()
     sent = int(attacker.communicate()[0].strip() or 0)
     answers.sort()
     found["sent_per_s"] = round(sent / seconds)
-    found["master_cpu"] = round((sum(master.cpu_times()[:2]) - cpu_before) / seconds, 2)
+    found["master_cpu"] = round((cpu_s(master) - cpu_before) / seconds, 2)
     found["timed"] = len(answers)
     found["answer_p50_ms"] = round(statistics.median(answers), 2)
     found["answer_p99_ms"] = round(answers[len(answers) * 99 // 100], 2)

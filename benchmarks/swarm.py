@@ -9,7 +9,6 @@ Each part checks that no run was handed out twice and that none was lost.
 """
 
 import multiprocessing
-import os
 import resource
 import sys
 import threading
@@ -22,14 +21,13 @@ from typing import Any
 from benchmarks import hive, plot
 from benchmarks.common import Value, conditions, parser, percentile, report, workplace
 from tests.fleet import Api, Fleet
-from tests.support import rss_bytes, until
+from tests.support import cpu_s, rss_bytes, until
 from wire.keys import parse_join
 
 GENERATORS = 3
 PARTS = ("idle", "burst", "window", "singles", "hundred", "latency", "cancel", "restart")
 SIZES = (100, 1_000, 3_000, 10_000)  # agents, for the plot
 IDLE_S = 20.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 REAL = "real01"  # one real agent among the simulated ones, for latencies
 
 
@@ -214,8 +212,7 @@ class Bench:
         self.runs_expected += runs
 
     def _master_cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.master}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        return cpu_s(self.master)
 
 
 def _at_once(work: list[tuple[Callable[[Api], None], Api]]) -> None:

@@ -18,13 +18,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Value, conditions, parser, percentile, report, workplace
 from benchmarks.swarm import Swarm
-from tests.fleet import Fleet, Program
-from tests.support import until
+from tests.fleet import Fleet
+from tests.support import cpu_s, until
 
 CLIENTS_NAME = "clients"
 CLIENTS = 20  # that submit, each on one kept connection
@@ -32,7 +31,6 @@ SUBMIT_S = 8.0
 WARM_UP_S = 1.0
 PARALLEL = 200  # runs at once of the busy task
 ROUNDS = 5  # busy tasks without streams and with, in turn
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,11 +60,11 @@ def _submits(fleet: Fleet) -> dict[str, Value]:
     """Tasks of one target, as fast as the clients can."""
     hosts = [agent["id"] for agent in fleet.api.agents()]
     with _Clients(_submitting, fleet.web_port, fleet.token, hosts) as clients:
-        before_s, began = _cpu_s(fleet.web), time.monotonic()
-        master_before_s = _cpu_s(fleet.master)
+        before_s, began = cpu_s(fleet.web), time.monotonic()
+        master_before_s = cpu_s(fleet.master)
         times = clients.ask("go")
         spent_s = time.monotonic() - began
-        web_s, master_s = _cpu_s(fleet.web) - before_s, _cpu_s(fleet.master) - master_before_s
+        web_s, master_s = cpu_s(fleet.web) - before_s, cpu_s(fleet.master) - master_before_s
     return {
         "submits_per_s": round(len(times) / spent_s),
         "submit_p50_ms": round(percentile(times, 0.5) * 1000, 1),
@@ -120,10 +118,10 @@ def _streams(fleet: Fleet, swarm: Swarm, count: int) -> dict[str, Value]:
         _busy(fleet, swarm, lambda task: None)  # warms up
         for _ in range(ROUNDS):
             alone.append(_busy(fleet, swarm, lambda task: None))
-            cpu_s, began = _cpu_s(fleet.web), time.monotonic()
+            cpu_s, began = cpu_s(fleet.web), time.monotonic()
             watched.append(_busy(fleet, swarm, lambda task: clients.ask(("open", task))))
             figures["web_core_fraction"] = round(
-                (_cpu_s(fleet.web) - cpu_s) / (time.monotonic() - began), 2
+                (cpu_s(fleet.web) - cpu_s) / (time.monotonic() - began), 2
             )
             alive, received = clients.ask(("close", ""))
             assert alive == count, f"{count - alive} of {count} streams have ended"
@@ -241,11 +239,6 @@ class _Clients:
     def ask(self, word: Any) -> Any:
         self._pipe.send(word)
         return self._pipe.recv()
-
-
-def _cpu_s(program: Program) -> float:
-    fields = Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 if __name__ == "__main__":

@@ -99,6 +99,12 @@ def kill_all(pids: list[int]) -> None:
             pass
 
 
+def cpu_s(pid: int) -> float:
+    """CPU that a process has used, in user and kernel, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def rss_bytes(pid: int) -> int:
     """Resident memory of a process."""
     return _memory(pid, "status", "VmRSS:")

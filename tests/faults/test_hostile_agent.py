@@ -2,13 +2,12 @@
 
 import gevent
 import msgspec
-import psutil
 import pytest
 import zmq
 
 from tests.fleet import Fleet
 from tests.hostile import Mallory, connect
-from tests.support import until
+from tests.support import rss_bytes, until
 from wire.client import Client
 from wire.errors import Busy, Refusal
 from wire.keys import make_keys, parse_join
@@ -76,8 +75,8 @@ def in_session(client, join):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_others_are_served_while_she_sends_what_she_likes(fleet, join, keys, client, seed):
-    master = psutil.Process(fleet.master.pid)
-    before = master.memory_info().rss
+    master = fleet.master.pid
+    before = rss_bytes(master)
     session = in_session(client, join)
     context = zmq.Context()
     socket = connect(context, join.endpoint, join.key, keys)
@@ -96,7 +95,7 @@ def test_others_are_served_while_she_sends_what_she_likes(fleet, join, keys, cli
     finally:
         context.destroy(linger=0)
     assert fleet.master.running
-    assert master.memory_info().rss - before < GROWTH_BYTES
+    assert rss_bytes(master) - before < GROWTH_BYTES
     assert SECRET.encode() not in b"".join(heard)
     assert all(agent["state"] == "online" for agent in fleet.api.agents() if agent["id"] != HER_ID)
 
