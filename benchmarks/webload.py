@@ -60,11 +60,11 @@ def _submits(fleet: Fleet) -> dict[str, Value]:
     """Tasks of one target, as fast as the clients can."""
     hosts = [agent["id"] for agent in fleet.api.agents()]
     with _Clients(_submitting, fleet.web_port, fleet.token, hosts) as clients:
-        before_s, began = cpu_s(fleet.web), time.monotonic()
-        master_before_s = cpu_s(fleet.master)
+        before_s, began = cpu_s(fleet.web.pid), time.monotonic()
+        master_before_s = cpu_s(fleet.master.pid)
         times = clients.ask("go")
         spent_s = time.monotonic() - began
-        web_s, master_s = cpu_s(fleet.web) - before_s, cpu_s(fleet.master) - master_before_s
+        web_s, master_s = cpu_s(fleet.web.pid) - before_s, cpu_s(fleet.master.pid) - master_before_s
     return {
         "submits_per_s": round(len(times) / spent_s),
         "submit_p50_ms": round(percentile(times, 0.5) * 1000, 1),
@@ -118,10 +118,10 @@ def _streams(fleet: Fleet, swarm: Swarm, count: int) -> dict[str, Value]:
         _busy(fleet, swarm, lambda task: None)  # warms up
         for _ in range(ROUNDS):
             alone.append(_busy(fleet, swarm, lambda task: None))
-            cpu_s, began = cpu_s(fleet.web), time.monotonic()
+            before_s, began = cpu_s(fleet.web.pid), time.monotonic()
             watched.append(_busy(fleet, swarm, lambda task: clients.ask(("open", task))))
             figures["web_core_fraction"] = round(
-                (cpu_s(fleet.web) - cpu_s) / (time.monotonic() - began), 2
+                (cpu_s(fleet.web.pid) - before_s) / (time.monotonic() - began), 2
             )
             alive, received = clients.ask(("close", ""))
             assert alive == count, f"{count - alive} of {count} streams have ended"
