@@ -69,8 +69,24 @@ form.addEventListener("submit", (event) => {
   const button = /** @type {HTMLButtonElement | null} */ (event.submitter);
   if (button?.value !== "preview" && asked === shown) return;
   event.preventDefault(); // first see what it would do
-  void preview();
+  void (button?.value === "preview" ? preview() : confirmed(button));
 });
+
+/**
+ * Pressed before the server had said what it would do: if that is what stood there, it counts.
+ * @param {HTMLButtonElement | null} button
+ */
+async function confirmed(button) {
+  const before = promise(button);
+  await preview();
+  if (button?.isConnected && asked === shown && promise(button) === before) form.requestSubmit(button);
+}
+
+/** @param {HTMLButtonElement | null} button */
+function promise(button) {
+  const digest = /** @type {HTMLInputElement} */ (form.elements.namedItem("expect"));
+  return `${button?.textContent?.trim()} ${digest.value}`;
+}
 
 // ---- ticks
 
