@@ -6,7 +6,17 @@ from master.rights import Person
 from tests.storage.cast import by
 from tests.storage.test_board import Office
 from wire.errors import Forbidden, NotFound
-from wire.requests import AddTask, Auth, ById, JustAuth, ListTasks, RetryTask, Submission
+from wire.requests import (
+    AddTask,
+    Auth,
+    ById,
+    ChangeTask,
+    JustAuth,
+    ListTasks,
+    RetryTask,
+    Submission,
+    TaskChanges,
+)
 from wire.states import Standing
 
 AUTH = Auth()
@@ -130,3 +140,21 @@ def test_it_shows_everything_to_a_limited_operator(office):
     assert office.desk.get_task(OTTO, ById(AUTH, task)).id == task
     assert office.board.get_agent(OTTO, ById(AUTH, office.db1)).hostname == "db1"
     assert office.board.get_status(OTTO, JustAuth(AUTH)).tasks_active == 1
+
+
+@pytest.mark.parametrize("word", ["pause_task", "resume_task", "change_task"])
+def test_it_steers_tasks_that_are_wholly_within(office, word):
+    inside, across = submit(office, OTTO, "web01,web02"), submit(office, ALICE, "web01,db1")
+
+    def steer(task):
+        if word == "change_task":
+            asked = ChangeTask(AUTH, task, TaskChanges(priority=7))
+        else:
+            asked = ById(AUTH, task)
+        return getattr(office.desk, word)(OTTO, asked, by())
+
+    before = office.desk.get_task(OTTO, ById(AUTH, across))
+    assert steer(inside).id == inside
+    with pytest.raises(Forbidden, match="other hosts than db1"):
+        steer(across)
+    assert office.desk.get_task(OTTO, ById(AUTH, across)) == before
