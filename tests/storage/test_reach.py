@@ -147,10 +147,8 @@ def test_it_steers_tasks_that_are_wholly_within(office, word):
     inside, across = submit(office, OTTO, "web01,web02"), submit(office, ALICE, "web01,db1")
 
     def steer(task):
-        if word == "change_task":
-            asked = ChangeTask(AUTH, task, TaskChanges(priority=7))
-        else:
-            asked = ById(AUTH, task)
+        change = ChangeTask(AUTH, task, TaskChanges(priority=7))
+        asked = change if word == "change_task" else ById(AUTH, task)
         return getattr(office.desk, word)(OTTO, asked, by())
 
     before = office.desk.get_task(OTTO, ById(AUTH, across))
