@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from agent import capture, evidence, rundir, secret, tree
 from agent.evidence import CannotPrepare, ExitRecord, OutputChunk
+from agent.orphans import Orphans
 from agent.records import Entry, Mark, RunDirectory, TaskSpec
 from agent.runner_link import RunnerLink
 from agent.steady import keep_going
@@ -35,7 +36,6 @@ LOOK_S = 2.0  # how often watched runs are looked at, should a hint have been lo
 BLIND_LOOK_S = 0.5  # … while one of them has no pidfd to give hints
 ANSWER_S = 10.0  # a runner that has not answered after that is replaced
 START_TRIES = 2
-ORPHAN_TICK_S = 0.1
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -59,7 +59,7 @@ class Executor:
         self._watches: dict[Key, Watch] = {}
         self._exits: dict[Key, ExitRecord] = {}  # read before, or found by us and not writable
         self._voided: set[Key] = set()  # decided, but the disk had no room for it
-        self._hurried: set[Key] = set()  # orphaned trees that a greenlet is killing
+        self._orphans = Orphans(lambda directory: self._look_soon(_key_of(directory)))
         self._to_look: set[Key] = set()
         self._hint = Event()
         self._keeper: Any = None
@@ -155,9 +155,8 @@ class Executor:
             return  # a supervisor that makes its mark later reads the request then
         if rundir.is_locked(directory):
             _wake(*mark[1:])
-        elif self.exit_of(run, attempt) is None and key not in self._hurried:
-            self._hurried.add(key)
-            gevent.spawn(self._kill_orphans, key, grace_s)
+        elif self.exit_of(run, attempt) is None:
+            self._orphans.kill(directory, run, grace_s)
 
     # ---- look
 
@@ -284,7 +283,10 @@ class Executor:
             return True
         if mark is None:
             return self._has_failed_to_start(key, watch)
-        return not evidence.orphans(directory, key[0])
+        if not evidence.orphans(directory, key[0]):
+            return True
+        self._orphans.kill_if_overdue(directory, key[0])
+        return False
 
     def _has_failed_to_start(self, key: Key, watch: Watch) -> bool:
         """Nobody has made the mark: has the supervisor that was to make it died?"""
@@ -330,8 +332,7 @@ class Executor:
         self._hint.set()
 
     def _on_answer(self, directory: str, pid: int, reason: str) -> None:
-        run, _, attempt = os.path.basename(directory).rpartition(".")
-        key = (run, int(attempt))
+        key = _key_of(directory)
         self._asked.pop(key, None)
         if pid:
             self._pids[key] = pid
@@ -371,25 +372,6 @@ class Executor:
         self._exits[key] = record
         self._look_soon(key)
 
-    def _kill_orphans(self, key: Key, grace_s: float) -> None:
-        """Kill a tree whose supervisor is dead: TERM, grace, KILL, until nothing is left."""
-        directory = self._directory(key)
-        kill_at = time.monotonic() + grace_s
-        pause_s = ORPHAN_TICK_S
-        self._signal_orphans(key, signal.SIGTERM)
-        while evidence.orphans(directory, key[0]):
-            request = rundir.read_stop(directory)
-            if time.monotonic() >= kill_at or (request and request[1] < grace_s):
-                self._signal_orphans(key, signal.SIGKILL)
-                pause_s = min(pause_s * 1.2, LOOK_S)  # what is stuck in the kernel may stay long
-            gevent.sleep(pause_s)
-        self._hurried.discard(key)
-        self._look_soon(key)
-
-    def _signal_orphans(self, key: Key, number: int) -> None:
-        for process in evidence.orphans(self._directory(key), key[0]):
-            tree.send(process, number)
-
     def _directory(self, key: Key) -> str:
         run, attempt = key
         if not _SAFE_ID.fullmatch(run):
@@ -405,6 +387,11 @@ def _remove_flat(directory: str) -> None:
         os.rmdir(directory)
     except OSError as error:
         log.warning(f"the directory {directory} could not be removed: {error.strerror}")
+
+
+def _key_of(directory: str) -> Key:
+    run, _, attempt = os.path.basename(directory).rpartition(".")
+    return run, int(attempt)
 
 
 def _mark(directory: str) -> Mark | None:

@@ -195,6 +195,19 @@ def test_a_tree_whose_supervisor_was_killed_can_still_be_stopped(tmp_path: Path,
         assert not alive(child)
 
 
+def test_a_timeout_is_kept_though_the_supervisor_was_killed(host: Host, tmp_path: Path):
+    script = f"trap '' TERM; touch {tmp_path}/up; while :; do sleep 1000; done"
+    key = host.start(script, timeout=1.0, grace=0.2)
+    until((tmp_path / "up").exists)
+    main = host.main(key)
+
+    os.kill(host.supervisor(key), signal.SIGKILL)
+
+    assert host.finish(key) is None
+    assert not alive(main)
+    assert host.look(key) == {"mark": "started", "locked": False, "alive": False, "exited": False}
+
+
 @pytest.mark.parametrize(
     ("place", "mark", "alive_after"),
     [("mark-made", "started", False), ("exited", "started", False)],

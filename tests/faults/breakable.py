@@ -10,11 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.tree import in_cgroup
 from tests.faults.cable import Cable
 from tests.faults.history import Birth, uptime
 from tests.fleet import ROOT, Fleet, Program
@@ -147,16 +149,26 @@ class BreakableFleet(Fleet):
         doomed = self._processes_of(name)
         for pid in doomed:  # none of them may see the others go
             _send(pid, signal.SIGSTOP)
-        for pid in self._processes_of(name) | doomed:
-            _send(pid, signal.SIGKILL)
+        for _ in range(2):  # one that is just in the midst of exec looks like nobody's
+            until(lambda: not self._kill_all(name), what="the end of a host")
+            time.sleep(0.02)
         agent.wait()
-        until(lambda: not any(alive(pid) for pid in doomed), what="the end of a host")
         (self.root / f"{name}.boot").write_text(uuid.uuid4().hex)
+
+    def _kill_all(self, name: str) -> bool:
+        """Kill what there is of a host; was there anything?"""
+        found = {pid for pid in self._processes_of(name) if alive(pid)}
+        for pid in found:
+            _send(pid, signal.SIGKILL)
+        return bool(found)
 
     def _processes_of(self, name: str) -> set[int]:
         agent = self.agents[name]
         below = descendants(agent.pid) if agent.running else []
         found = {pid for pid in self.leftovers() if self._belongs(pid, name)} | set(below)
+        for cgroup in (agent.state_dir / "runs").glob("*/cgroup"):
+            with contextlib.suppress(OSError):  # pruned meanwhile
+                found |= in_cgroup(os.readlink(cgroup))
         return found | ({agent.pid} if agent.running else set())
 
     def _belongs(self, pid: int, name: str) -> bool:
