@@ -45,6 +45,8 @@ class Register(Struct):
     facts: dict[str, Any] = {}
     token: str | None = None
     nonce: str = ""  # random, of this process: two that speak in turn are two hosts
+    # The named queues it serves, first come first; []: all; None: it knows of no queues.
+    queues: list[str] | None = None
 
 
 class Registered(Struct):
@@ -130,6 +132,8 @@ class Grant(Struct):
     void: bool = False
     cause: Cause | None = None  # of a void grant: why
     task: TaskSpec | None = None  # None exactly for a void grant
+    item: str | None = None  # of a queue: what the script is to work on
+    batch: bool = False  # `item` is the lines of several items
 
 
 class Word(Struct):
@@ -197,6 +201,7 @@ class Result(Struct):
     output_gap: tuple[int, int] | None = None  # [from, to) that was not kept
     offset: int = 0  # of `data`, the last of the output, if it fits one message
     data: bytes = b""
+    failed_items: list[int] = []  # of a batch: the lines, counted from 0, that are not done
 
 
 class ResultAnswer(Struct):

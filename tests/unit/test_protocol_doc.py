@@ -27,7 +27,7 @@ EXAMPLES: dict[str, Struct] = {
     "register": m.Register(
         id=AGENT, hostname="web01", ip=["10.0.0.7"], instance=INSTANCE, machine="9d3b0c5e",
         slots=4, version="0.1.0", protocol=m.PROTOCOL, facts={"os": "Debian GNU/Linux 12"},
-        token="a token from the join string, the first time", nonce="c41d9e6b7a20f835",
+        token="a token from the join string, the first time", nonce="c41d9e6b7a20f835", queues=[],
     ),
     "registered": m.Registered(SESSION, 5.0, 30.0, "0.1.0", m.PROTOCOL),
     "heartbeat": m.Heartbeat(SESSION, AGENT, "web01", ["10.0.0.7"], 1, 1795253105.5),
