@@ -1,13 +1,9 @@
 """What is a master? The rooms put together, started and stopped."""
 
-import contextlib
 import gc
 import signal
-import socket
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import gevent
 import gevent.pool
@@ -21,6 +17,7 @@ from master.callback_desk import CallbackDesk
 from master.chain import Link
 from master.clock import Attention, SteadyClock
 from master.cm import ConnectionManager
+from master.commands import KEYS, obey
 from master.desk import Desk
 from master.dispatch import Dispatcher
 from master.events import Ring
@@ -40,10 +37,10 @@ from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
 from master.script_desk import ScriptDesk
 from master.sessions import Span
-from master.settings import Settings, networks, size_bytes
+from master.settings import Settings, advertised, networks, size_bytes
 from master.storage import Storage
 from master.throttle import Throttle
-from master.verify import verify
+from master.verify import STORE
 from master.waiters import Waiters
 from utils import StartError, getLogger, state_dir, write_private
 from wire.keys import Join, load_or_make_keys
@@ -54,8 +51,6 @@ from wire.server import Server
 
 log = getLogger(__name__)
 
-STORE = "store.sqlite"
-KEYS = "master.keys"
 SECRETS_KEY = "secrets.key"
 ADMIN_TOKEN = "admin.token"
 TICK_S = 0.5
@@ -70,62 +65,16 @@ DAY_S = 86400.0
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. Prints a join string instead, if asked to."""
-    if settings.verify_audit is not None:
-        return verify(settings.verify_audit, settings.verify_audit_against)
-    if settings.print_join is not None:
-        print(print_join(settings, settings.print_join))
-        return 0
-    if settings.print_setup_code:
-        print(print_setup_code(settings))
-        return 0
+    """Serve until SIGTERM or SIGINT, or do what else the settings ask for; the exit code."""
+    code = obey(settings)
+    if code is not None:
+        return code
     with state_dir(settings.state_dir):
         master = Master(settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, master.stop)
         master.serve()
     return 0
-
-
-def print_join(settings: Settings, kind: str) -> str:
-    """A new join string; the master may be running, its store takes a second writer.
-
-    `kind` agent: for any number of hosts; web: for one web server. Good for `join_hours`.
-    """
-    directory = settings.state_dir
-    with _store_beside(directory) as storage:
-        uses = 1 if kind == "web" else None
-        made = storage.make_join_token(
-            kind,
-            f"printed for {kind}",
-            uses=uses,
-            expires_in=settings.join_hours * HOUR_S or None,
-        ).wait()
-    host, port = _advertised(settings, _bound_port(directory) or settings.port)
-    return str(Join(host, port, load_or_make_keys(directory / KEYS).public, made.secret))
-
-
-def print_setup_code(settings: Settings) -> str:
-    """A new one-time code, for whoever lost the password of the last admin; as print_join, it
-    may be asked for while the master runs."""
-    with _store_beside(settings.state_dir) as storage:
-        code = storage.people.make_setup_code(
-            setup_file.PRINTED_LASTS_S, audit.of_system("setup_code.print")
-        ).wait()
-    setup_file.remove(settings.state_dir)  # one that lies there is void now
-    return code
-
-
-@contextlib.contextmanager
-def _store_beside(directory: Path) -> Iterator[Storage]:
-    """The store, opened beside a master that may be running."""
-    if not (directory / STORE).exists():
-        raise StartError(f"there is no master in {directory} yet: start one first")
-    storage = Storage(directory / STORE)
-    try:
-        yield storage
-    finally:
-        storage.close()
 
 
 class Master:
@@ -231,7 +180,7 @@ class Master:
             forget = self._settings.lost_secrets == "forget"
             self._keyring.settle(self._storage, forget=forget)
             self._first_start()
-            self._roster.load(self._storage.all_agents().wait(), self._storage.web_keys().wait())
+            self._roster.load(self._storage.all_agents().wait(), self._storage.webs.keys().wait())
             self._groups.load()
             self._live.held = self._storage.held().wait()
             self._dispatcher.load()
@@ -268,7 +217,7 @@ class Master:
 
     def _join_string(self, token: str, agent: str | None) -> str:
         """Of a join token that was made while this master runs."""
-        host, port = _advertised(self._settings, self._port)
+        host, port = advertised(self._settings, self._port)
         return str(Join(host, port, self._keys.public, token, agent))
 
     # ---- starting
@@ -320,6 +269,7 @@ class Master:
             self._dispatcher.end_overdue_polls()
             self._waiters.end_overdue()
             self._guarded(self._expire_and_lose)
+            self._guarded(self._refuse_webs)
 
     def _expire_and_lose(self) -> None:
         self._dispatcher.apply(self._storage.expire().wait())
@@ -331,6 +281,14 @@ class Master:
             lambda agent: self._roster.heard_at(agent, self._clock()),
         )
         self._dispatcher.apply(silence.wait())
+
+    def _refuse_webs(self) -> None:
+        """Those whose keys the command line has revoked, which waits until that holds."""
+        webs = self._storage.webs
+        keys = webs.to_refuse().wait()
+        if keys:
+            self._manager.refuse_webs(keys)
+            webs.refused(keys).wait()
 
     def _touch(self) -> None:
         while True:
@@ -403,20 +361,6 @@ def _keep(settings: Settings) -> Keep:
         age_s=settings.keep_days * DAY_S or None,
         store_bytes=size_bytes(settings.keep_bytes) or None,
     )
-
-
-def _advertised(settings: Settings, port: int) -> tuple[str, int]:
-    if settings.advertise is None:
-        return socket.getfqdn(), port
-    host, _, text = settings.advertise.rpartition(":")
-    return host.strip("[]"), int(text)
-
-
-def _bound_port(directory: Path) -> int | None:
-    try:
-        return int((directory / "port").read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _bracketed(address: str) -> str:

@@ -57,10 +57,6 @@ class CallbackStore:
         """The id of the delivery. Raises NotFound, Conflict."""
         return self._database.writing(lambda tx: callbacks.test(tx, id, act), DIRECT)
 
-    def forget_sealed(self, key_id: str) -> Verb[int]:
-        """Give up what is sealed with another key."""
-        return self._database.writing(lambda tx: callback_book.forget_sealed(tx, key_id), DIRECT)
-
     # ---- deliveries
 
     def deliveries(

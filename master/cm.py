@@ -39,6 +39,7 @@ from wire.callbacks import AddCallback, ChangeCallback, ListDeliveries
 from wire.errors import Conflict, InvalidValue, NotEnrolled, Refused
 from wire.host_groups import GetHostGroup, PutHostGroup
 from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
+from wire.keys import fingerprint
 from wire.messages import (
     PROTOCOL,
     Done,
@@ -136,7 +137,7 @@ class ConnectionManager:
         self._clock = clock
         self._foreign = Foreign()
         self.refusals = Refusals(storage.note, clock)
-        reception = Reception(gate, self.refusals)
+        reception = Reception(gate, self.refusals, roster.is_web)
         self._asked = reception.looking
         self._changing = reception.changing
         self._schedules = schedules
@@ -421,22 +422,26 @@ class ConnectionManager:
         check_protocol(message.protocol)
         if call.caller.role == WEB:
             return WebRegistered(VERSION, PROTOCOL)
-        if message.token is None:
-            raise NotEnrolled("this web server is not enrolled, and no join token came with it")
         act = Act("", "nobody", "web.enrol", address=call.caller.address)
-        verb = self._storage.add_peer(call.caller.key, message.token, act)
+        verb = self._storage.webs.enrol(call.caller.key, message.token, act)
         _reply(
             call,
             verb,
-            self._web_registered,
-            partial(self._not_enrolled, act, f"web:{call.caller.key}"),
+            partial(self._web_registered, call.caller.address),
+            partial(self._not_enrolled, act, f"web:{fingerprint(call.caller.key)}"),
         )
         return LATER
 
-    def _web_registered(self, peer: Peer) -> WebRegistered:
+    def _web_registered(self, address: str, peer: Peer) -> WebRegistered:
         self._roster.add_web(peer.key)
-        log.info("a web server enrolled")
+        log.info(f"a web server enrolled from {address}, its key {fingerprint(peer.key)}")
         return WebRegistered(VERSION, PROTOCOL)
+
+    def refuse_webs(self, keys: list[str]) -> None:
+        """Web servers whose keys were revoked beside this master: their calls are a stranger's."""
+        for key in keys:
+            self._roster.forget_web(key)
+            log.warning(f"web server {fingerprint(key)} is refused from now on: it was revoked")
 
     # ---- agents; whom they are is their key's business, never the payload's
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from master import audit, joining
 from master.audit import Act
-from master.changes import Enrolled, Peer, Seen
+from master.changes import Enrolled, Seen
 from master.ledger import bury_agent
 from master.records import Agent
 from master.rows import AgentRow, to_json
@@ -234,20 +234,3 @@ def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]], act: Act)
                 tx, act, f"agent:{id}", host=agent.hostname, labels=kept, before=agent.labels
             )
     return changed
-
-
-# ---- web servers
-
-
-def add_peer(tx: Tx, key: str, token: str, act: Act) -> Peer:
-    """A web server's key; repeating it with a key that is known uses no token up."""
-    if tx.row("agent_by_key", key=key) is not None:
-        raise Conflict("this key belongs to an agent")
-    known = tx.row("peer", key=key)
-    if known is None:
-        joining.use(tx, token, "web")
-        tx.execute("insert_peer", key=key, role="web", label="", now=tx.now)
-        audit.append(tx, act, f"web:{key}")
-    elif known[2] is not None:
-        raise Refused("this key was revoked")
-    return Peer(key, "web")

@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+from master import audit
 from master.secrets import Vault
 from master.storage import Storage
 from utils import StartError, getLogger, write_private
@@ -37,8 +38,8 @@ class Keyring:
         if other is not None and not forget:
             raise StartError(self._complaint(other))
         if other is not None:
-            count = storage.forget_other_secrets(self.vault.key_id).wait()
-            count += storage.callbacks.forget_sealed(self.vault.key_id).wait()
+            act = audit.of_system("secrets.forget")
+            count = storage.forget_other_secrets(self.vault.key_id, act).wait()
             log.warning(
                 f"{count} secrets are given up: their key is gone; their tasks cannot run, and "
                 "their callbacks are paused"

@@ -196,7 +196,8 @@ INSERT INTO idempotency_keys (caller, key, body_hash, task, created_at)
 VALUES (:caller, :key, :body_hash, :task, :now)
 
 -- name: insert_peer
-INSERT INTO peers (key, role, label, created_at) VALUES (:key, :role, :label, :now)
+INSERT INTO peers (key, role, label, address, created_at)
+VALUES (:key, :role, :label, :address, :now)
 ON CONFLICT (key) DO NOTHING
 
 -- name: peer
@@ -204,6 +205,18 @@ SELECT key, role, revoked_at FROM peers WHERE key = :key
 
 -- name: web_keys
 SELECT key FROM peers WHERE role = 'web' AND revoked_at IS NULL
+
+-- name: web_servers
+SELECT key, address, created_at, revoked_at, refused_since FROM peers WHERE role = 'web'
+
+-- name: revoke_peer
+UPDATE peers SET revoked_at = :now WHERE key = :key AND revoked_at IS NULL
+
+-- name: peers_to_refuse
+SELECT key FROM peers WHERE revoked_at IS NOT NULL AND refused_since IS NULL
+
+-- name: peer_is_refused
+UPDATE peers SET refused_since = :now WHERE key = :key AND refused_since IS NULL
 
 -- name: all_agents
 SELECT $collect($row(agents, a)) FROM agents a

@@ -47,9 +47,10 @@ class ForPeople(Method[Any]):
 class Reception:
     """Makes the rows, and serves their calls."""
 
-    def __init__(self, gate: Gate, refusals: Refusals):
+    def __init__(self, gate: Gate, refusals: Refusals, is_web: Callable[[str], bool]):
         self._gate = gate
         self._refusals = refusals
+        self._is_web = is_web
 
     def looking(self, form: type[Struct], least: str, answer: Look) -> ForPeople:
         """A method that changes nothing, for persons with the role `least` or a higher one."""
@@ -102,11 +103,18 @@ class Reception:
         try:
             person = self._gate.admit(payload.auth, ANYONE if least == ANYONE else VIEWER)
             _need(person, least)
-            call.ok(serve(person, payload))
+            self._answer(call, serve(person, payload))
         except Exception as error:
             call.fail(error)
             if refused is not None and isinstance(error, Refusal):
                 refused(person, payload, error)
+
+    def _answer(self, call: Call, answer: Answer) -> None:
+        """What waited here meanwhile is not told to a web server that was revoked."""
+        if self._is_web(call.caller.key):
+            call.ok(answer)
+        else:
+            call.fail(Forbidden("the key of this web server was revoked"))
 
 
 def _need(person: Person, least: str) -> None:

@@ -81,6 +81,14 @@ class Roster:
     def add_web(self, key: str) -> None:
         self._roles[key] = (WEB, "")
 
+    def is_web(self, key: str) -> bool:
+        return self.role_of(key)[0] == WEB
+
+    def forget_web(self, key: str) -> None:
+        """From its next call on it is a stranger's."""
+        if self.is_web(key):
+            del self._roles[key]
+
     def load(self, agents: Iterable[Agent], web_keys: Iterable[str]) -> None:
         """What the store remembers, at the start."""
         for agent in agents:

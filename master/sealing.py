@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from master import audit, callback_book
+from master.audit import Act
 from master.reader import Reader
 from master.records import Task
 from master.secrets import Sealed, Values, Vault, check_names
@@ -50,3 +52,12 @@ def other_key(reader: Reader, key_id: str) -> str | None:
     """The id of another key than this that something is sealed with."""
     row = reader.row("other_secret_key", key_id=key_id)
     return None if row is None else row[0]
+
+
+def forget_other(tx: Tx, key_id: str, act: Act) -> int:
+    """Give up what is sealed with another key than this; the number of values and callbacks."""
+    secrets = tx.execute("delete_other_secrets", key_id=key_id)
+    callbacks = callback_book.forget_sealed(tx, key_id)
+    if secrets or callbacks:
+        audit.append(tx, act, "", secrets=secrets, callbacks=callbacks)
+    return secrets + callbacks

@@ -1,6 +1,7 @@
 """What can be set on a master?"""
 
 import re
+import socket
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -101,6 +102,19 @@ class Settings:
         " leave; it holds for an hour; works while the master runs",
         only="argv",
     )
+    list_webs: bool = setting(
+        False,
+        "print the web servers that have enrolled, by the fingerprints of their keys, and leave;"
+        " works while the master runs",
+        only="argv",
+    )
+    revoke_web: str | None = setting(
+        None,
+        "make the key of a web server worthless, and leave; works while the master runs, and holds"
+        " from then on, also on connections that are open",
+        metavar="fingerprint",
+        only="argv",
+    )
     session_idle_hours: float = setting(
         12.0, "hours after which an unused session of a browser ends", minimum=0.1, maximum=8760
     )
@@ -170,3 +184,11 @@ class Settings:
         check=_not_a_web_url,
     )
     log_level: str = setting("info", "least severity that is logged", choices=LOG_LEVELS)
+
+
+def advertised(settings: Settings, port: int) -> tuple[str, int]:
+    """Under which address and port others reach a master that listens on this port."""
+    if settings.advertise is None:
+        return socket.getfqdn(), port
+    host, _, text = settings.advertise.rpartition(":")
+    return host.strip("[]"), int(text)

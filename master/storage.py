@@ -43,7 +43,6 @@ from master.changes import (
     Hold,
     NewSecret,
     NewTask,
-    Peer,
     PollAnswer,
     Retried,
     Retry,
@@ -59,6 +58,7 @@ from master.script_store import ScriptStore
 from master.secrets import Vault
 from master.specs import Specs
 from master.transaction import Needs
+from master.web_servers import WebServers
 from wire.audit import AuditPage
 from wire.messages import Done, Output, Poll, Register, Result
 from wire.requests import TaskChanges
@@ -93,6 +93,7 @@ class Storage:
         self.groups_of_hosts = GroupStore(self._database)
         self.callbacks = CallbackStore(self._database)
         self.scripts = ScriptStore(self._database)
+        self.webs = WebServers(self._database)
         self._specs = Specs(vault=vault)
         self._vault = vault
 
@@ -360,11 +361,10 @@ class Storage:
         """The id of another key that some secret is sealed with; None: there is none."""
         return self._database.reading(lambda reader: sealing.other_key(reader, key_id))
 
-    def forget_other_secrets(self, key_id: str) -> Verb[int]:
-        """Delete what is sealed with another key than this; how many values."""
-        return self._database.writing(
-            lambda tx: tx.execute("delete_other_secrets", key_id=key_id), DIRECT
-        )
+    def forget_other_secrets(self, key_id: str, act: Act) -> Verb[int]:
+        """Give up what is sealed with another key than this: values of tasks, and where callbacks
+        lead, which are paused by it. How many."""
+        return self._database.writing(lambda tx: sealing.forget_other(tx, key_id, act), DIRECT)
 
     # ---- hold of hand-outs
 
@@ -395,7 +395,7 @@ class Storage:
         """The end of the audit log."""
         return self._database.reading(audit_log.last)
 
-    # ---- join tokens and keys
+    # ---- join tokens
 
     def make_join_token(
         self,
@@ -428,11 +428,3 @@ class Storage:
     def remove_join_token(self, id: str, act: Act) -> Verb[None]:
         """Raises NotFound."""
         return self._database.writing(lambda tx: joining.remove(tx, id, act), DIRECT)
-
-    def add_peer(self, key: str, token: str, act: Act) -> Verb[Peer]:
-        """Enrol a web server's key with a join token. Raises NotEnrolled, Conflict, Refused."""
-        return self._database.writing(lambda tx: enrolment.add_peer(tx, key, token, act), DIRECT)
-
-    def web_keys(self) -> Verb[list[str]]:
-        """Keys of enrolled web servers."""
-        return self._database.reading(views.web_keys)

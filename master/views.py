@@ -239,10 +239,6 @@ def run_view(run: Run) -> RunView:
 # ---- keys
 
 
-def web_keys(reader: Reader) -> list[str]:
-    return [row[0] for row in reader.rows("web_keys")]
-
-
 def held(reader: Reader) -> Hold | None:
     row = reader.row("meta", name="hold")
     return msgspec.json.decode(row[0], type=Hold) if row is not None and row[0] else None

@@ -15,6 +15,7 @@ from webserver.listener import Listener, limits_of_this_machine
 from webserver.settings import Settings
 from webserver.tls import Tls, check_open, tls_of
 from wire.client import Client
+from wire.keys import fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def run(settings: Settings) -> int:
     check_open(settings, _addresses(settings.bind))
     with state_dir(settings.state_dir) as directory:
         enrolment = enrol(directory, settings.join_string())
+        log.info(f"the key of this web server is {fingerprint(enrolment.keys.public)}")
         asyncio.run(_serve(settings, enrolment, tls))
     return 0
 

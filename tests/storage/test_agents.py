@@ -103,20 +103,20 @@ def test_it_counts_the_runs_that_an_agent_is_busy_with(house):
 
 def test_it_enrols_a_web_server_with_a_token_for_one(house):
     token = house.store.make_join_token("web", "web", uses=1).wait().secret
-    house.store.add_peer("web key", token, by()).wait()
-    house.store.add_peer("web key", token, by()).wait()
+    house.store.webs.enrol("web key", token, by()).wait()
+    house.store.webs.enrol("web key", token, by()).wait()
     with pytest.raises(NotEnrolled):
-        house.store.add_peer("other key", token, by()).wait()
+        house.store.webs.enrol("other key", token, by()).wait()
     with pytest.raises(NotEnrolled):
-        house.store.add_peer("third key", house.join_token, by()).wait()
-    assert house.store.web_keys().wait() == ["web key"]
+        house.store.webs.enrol("third key", house.join_token, by()).wait()
+    assert house.store.webs.keys().wait() == ["web key"]
 
 
 def test_it_lets_no_key_be_both_agent_and_web_server(house):
     house.enrol("web01")
     token = house.store.make_join_token("web", "web").wait().secret
     with pytest.raises(Conflict):
-        house.store.add_peer("key of web01", token, by()).wait()
-    house.store.add_peer("web key", token, by()).wait()
+        house.store.webs.enrol("key of web01", token, by()).wait()
+    house.store.webs.enrol("web key", token, by()).wait()
     with pytest.raises(Conflict):
         house.store.enrol("web key", make_register(token=house.join_token), by()).wait()

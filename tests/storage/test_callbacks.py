@@ -211,7 +211,7 @@ def test_it_forgets_the_log_when_it_is_old_and_nothing_that_is_to_be_delivered(h
 def test_it_gives_up_what_is_sealed_with_a_key_that_is_gone(house):
     callback = add(house)
     assert house.store.other_secret_key("k2").wait() == "k1"
-    assert house.store.callbacks.forget_sealed("k2").wait() == 1
+    assert house.store.forget_other_secrets("k2", by()).wait() == 1
     assert house.store.other_secret_key("k2").wait() is None
     view = house.store.callbacks.one(callback.id).wait()
     assert not view.active

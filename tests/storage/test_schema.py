@@ -23,6 +23,8 @@ WALKS = {
     "count_join_tokens": "a thousand at most",
     "count_pending_agents": "a partial index of the hosts that wait, a thousand at most",
     "web_keys": "the start of the master takes all; there are few",
+    "web_servers": "a command that shows all; there are few",
+    "peers_to_refuse": "a partial index of the keys that were revoked just now",
     "unacknowledged_late_runs": "a partial index of the few agents that are behind",
     "schedules_held_up": "a partial index of the firings that wait; there are few",
     "plans_held_up": "a partial index of the plans that go on; there are few",

@@ -184,3 +184,10 @@ def test_it_gives_lost_secrets_up_when_it_is_told_so(safe, clock):
     again.keyring.settle(again.store, forget=True)
     assert again.sql("SELECT COUNT(*) FROM secrets") == [(0,)]
     assert "no longer kept" in (handed_out(again, web01).broken or "")
+    assert acts_of_forgetting(again) == [("master", "system", '{"secrets":2,"callbacks":0}')]
+    again.keyring.settle(again.store, forget=True)
+    assert len(acts_of_forgetting(again)) == 1  # the second time there was nothing to forget
+
+
+def acts_of_forgetting(house):
+    return house.sql("SELECT who, kind, detail FROM audit WHERE action = 'secrets.forget'")

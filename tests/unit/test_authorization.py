@@ -89,7 +89,14 @@ class House:
         rooms: dict[str, Any] = {
             name: Room(name, self.given) for name in inspect.signature(ConnectionManager).parameters
         }
-        rooms |= {"storage": storage, "gate": Gate(), "clock": lambda: self.now}
+        roster: Any = Room("roster", self.given)
+        roster.is_web = lambda key: True
+        rooms |= {
+            "storage": storage,
+            "gate": Gate(),
+            "clock": lambda: self.now,
+            "roster": roster,
+        }
         self.methods = ConnectionManager(**rooms).methods()
         self.server = Server(self.keys, self.methods, lambda key: self.roles[key])
         self.endpoint = f"tcp://127.0.0.1:{self.server.bind('tcp://127.0.0.1:0')}"

@@ -30,6 +30,17 @@ def test_a_key_that_is_not_known_is_a_strangers() -> None:
     assert roster.role_of("web's") == ("web", "")
 
 
+def test_a_revoked_web_server_is_a_stranger_and_an_agent_stays_one() -> None:
+    roster = Roster(5.0)
+    roster.registered(make_agent(), now=0.0)
+    roster.add_web("web's")
+    for key in ("web's", "web's", "key of a", "nobody's"):
+        roster.forget_web(key)
+    assert not roster.is_web("web's")
+    assert roster.role_of("web's") == ("stranger", "")
+    assert roster.role_of("key of a") == ("agent", "a")
+
+
 def test_a_revoked_agent_has_no_rights_from_the_next_call_on() -> None:
     roster = Roster(5.0)
     session = roster.registered(make_agent(), now=0.0)
