@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from master.changes import NewTask
+from master.queue_rules import OF_QUEUES
 from master.sealing import SETTINGS as SECRET_SETTINGS
 from master.submission import MAX_TARGETS, Plan
 from master.targets import Fleet
 from master.task import resolve_parallel
+from wire.defaults import ALL_AGENTS, QUEUE
 from wire.errors import InvalidValue
 from wire.requests import Submission
 
@@ -16,12 +18,13 @@ _SETTINGS = (
     "user", "cwd", "grace", "expires_in", "offline", "lost_after", "rolling", "between_waves",
     "wave_pause", "targets",
 )  # fmt: skip
+_OF_QUEUES = ("mode", *(name for name in OF_QUEUES if name not in ("items", "items_from")))
 
 
 def targets(submission: Submission, fleet: Fleet) -> list[str]:
     """Ids of the hosts, in the order they shall run. Raises InvalidValue. May take a tenth of a
     second for a large fleet."""
-    wanted = submission.targets
+    wanted = _wanted(submission)
     ids = fleet.resolve(wanted) if isinstance(wanted, str) else fleet.known_ids(wanted)
     if not ids:
         raise InvalidValue(f"targets: {wanted!r} names no host", field="targets")
@@ -32,8 +35,14 @@ def targets(submission: Submission, fleet: Fleet) -> list[str]:
 
 def named(submission: Submission, fleet: Fleet) -> list[str]:
     """As `targets`, of what runs later: that none is there now, or too many, is no mistake."""
-    wanted = submission.targets
+    wanted = _wanted(submission)
     return fleet.resolve(wanted) if isinstance(wanted, str) else fleet.known_ids(wanted)
+
+
+def _wanted(submission: Submission) -> list[str] | str:
+    if submission.mode == QUEUE:
+        return submission.targets or ALL_AGENTS
+    return submission.targets
 
 
 def new_task(
@@ -46,6 +55,8 @@ def new_task(
     is_offline: Callable[[str], bool],
 ) -> NewTask:
     submission = plan.submission
+    if submission.mode == QUEUE:
+        raise InvalidValue("mode: this master cannot serve queues yet", field="mode")
     skip: frozenset[str] = frozenset()
     if submission.offline == "skip":
         skip = frozenset(agent for agent in ids if is_offline(agent))
@@ -61,8 +72,8 @@ def new_task(
         on_limit=submission.on_limit,
         priority=submission.priority,
         offline=submission.offline,
-        expires_in=submission.expires_in,
-        lost_after=submission.lost_after,
+        expires_in=plan.expires_in,
+        lost_after=plan.lost_after,
         settings=_settings(submission),
         rolling=submission.rolling or "",
         between_waves=submission.between_waves,
@@ -79,6 +90,8 @@ def _settings(submission: Submission) -> dict[str, Any]:
     settings = {name: getattr(submission, name) for name in _SETTINGS}
     if not isinstance(submission.targets, str):
         del settings["targets"]  # the runs name them
+    if submission.mode == QUEUE:
+        settings |= {name: getattr(submission, name) for name in _OF_QUEUES}
     if submission.callbacks:
         settings["callbacks"] = submission.callbacks
     for name in SECRET_SETTINGS:

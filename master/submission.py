@@ -15,9 +15,12 @@ from msgspec.structs import asdict
 
 from master import waves
 from master.callback_rules import check_names
+from master.queue_rules import CHANGEABLE as OF_QUEUES
+from master.queue_rules import check_mode
 from master.records import Task
 from master.submission_secrets import refuse_secrets
 from master.task import resolve_parallel
+from wire.defaults import QUEUE, limits_of, spelled_out
 from wire.errors import InvalidValue, TooLarge
 from wire.messages import MAX_SCRIPT_BYTES
 from wire.requests import Submission, TaskChanges
@@ -36,10 +39,15 @@ _USER = re.compile(r"[A-Za-z_0-9][A-Za-z0-9_.@-]*\$?")
 
 
 class Plan(Struct, frozen=True):
-    """A sound submission: what a task row needs of it, limits resolved against `total` later."""
+    """A sound submission: what a task row needs of it, limits resolved against `total` later.
+
+    `submission` has no field open any more that depends on its mode, and its items are texts.
+    """
 
     script: bytes
     parallel: int | str
+    expires_in: float
+    lost_after: float
     fail_count: int | None
     fail_rate: float | None
     submission: Submission
@@ -53,6 +61,8 @@ def check(submission: Submission, *, takes_secrets: bool = False) -> Plan:
     if not takes_secrets:
         refuse_secrets(submission)
     script = _script(submission)
+    submission = spelled_out(check_mode(submission))
+    limits = limits_of(submission)
     _choices(submission)
     _numbers(submission)
     _words(submission)
@@ -61,7 +71,10 @@ def check(submission: Submission, *, takes_secrets: bool = False) -> Plan:
     count, rate = _limits(submission)
     _check_waves(submission)
     _check_callbacks(submission.callbacks)
-    return Plan(script, _parallel(submission.parallel), count, rate, submission)
+    _check_parallel(limits.parallel)
+    return Plan(
+        script, limits.parallel, limits.expires_in, limits.lost_after, count, rate, submission
+    )
 
 
 def check_changes(task: Task, changes: TaskChanges) -> tuple[dict[str, Any], Plan]:
@@ -73,13 +86,36 @@ def check_changes(task: Task, changes: TaskChanges) -> tuple[dict[str, Any], Pla
     if not given:
         names = ", ".join(TaskChanges.__struct_fields__)
         raise InvalidValue(f"nothing is to be changed; give one or more of {names}")
+    if _is_queue(task):
+        return given, check(_queue_with(task, given))
+    _refuse_what_it_has_not(task, given)
+    limits = {name: task.settings.get(name) for name in ("fail_count", "fail_rate")}
+    as_new: dict[str, Any] = {**limits, "rolling": task.rolling or None, **given}
+    return given, check(Submission(script="true", targets="@*", **as_new))
+
+
+def _is_queue(task: Task) -> bool:
+    return task.settings.get("mode") == QUEUE
+
+
+def _queue_with(task: Task, given: dict[str, Any]) -> Submission:
+    """Some settings of a queue bound each other: a burst is for a rate, and holds a batch."""
+    names = ("fail_count", "fail_rate", "rate", "burst", "batch")
+    as_it_is = {name: task.settings[name] for name in names if name in task.settings}
+    if given.get("rate", 1.0) is None and "burst" not in given:
+        as_it_is["burst"] = None
+    as_new: dict[str, Any] = {**as_it_is, **given}
+    return Submission(script="true", mode=QUEUE, open=True, **as_new)
+
+
+def _refuse_what_it_has_not(task: Task, given: dict[str, Any]) -> None:
+    for field in OF_QUEUES:
+        if field in given:
+            raise InvalidValue(f"{field}: the task is no queue", field=field)
     waves_named = [name for name in ("rolling", "between_waves", "wave_pause") if name in given]
     if waves_named and not task.rolling:
         field = waves_named[0]
         raise InvalidValue(f"{field}: the task was submitted without waves", field=field)
-    limits = {name: task.settings.get(name) for name in ("fail_count", "fail_rate")}
-    as_new: dict[str, Any] = {**limits, "rolling": task.rolling or None, **given}
-    return given, check(Submission(script="true", targets="@*", **as_new))
 
 
 def check_key(key: str | None) -> None:
@@ -178,12 +214,11 @@ def _limits(submission: Submission) -> tuple[int | None, float | None]:
     return count, rate
 
 
-def _parallel(parallel: int | str) -> int | str:
+def _check_parallel(parallel: int | str) -> None:
     try:
         resolve_parallel(parallel, 1)
     except ValueError as error:
         raise InvalidValue(f"parallel {error}", field="parallel") from error
-    return parallel
 
 
 def _check_waves(submission: Submission) -> None:

@@ -12,6 +12,7 @@ from webserver.draft_saved import DraftSaved, saved_of_form, saved_of_settings
 from webserver.draft_secrets import DraftSecrets, secrets_of_form, secrets_of_task
 from webserver.forms import Form
 from webserver.text import exact_duration, parse_duration
+from wire.defaults import left_open, spelled_out
 from wire.requests import Submission
 from wire.views import TaskView
 
@@ -22,7 +23,7 @@ TEXTS = (
     "priority", "user", "cwd", "args", "env", "expect",
 )  # fmt: skip
 MULTILINE = frozenset({"script", "args", "env"})
-USUAL = Submission()
+USUAL = spelled_out(Submission())
 
 SECRETS = ("secrets", "secret_files")
 SAVED = ("saved", "parameters")
@@ -79,6 +80,7 @@ def draft_of(form: Form) -> Draft:
 def texts_of(submission: Submission, script: str) -> dict[str, str]:
     """A submission as one would have typed it; its targets only if they are an expression."""
     texts = dict.fromkeys(TEXTS, "") | {"script": script, "name": submission.name}
+    submission = spelled_out(submission)
     for name in DURATIONS:
         texts[name] = exact_duration(getattr(submission, name))
     for name in ("parallel", "on_limit", "offline", "priority", "between_waves"):
@@ -143,7 +145,7 @@ def submission_of(draft: Draft) -> Submission:
     submission.env = _env(draft)
     if texts["targets"] and texts["expect"]:
         submission.expect = texts["expect"]
-    return submission
+    return left_open(submission)
 
 
 def _targets(draft: Draft) -> list[str] | str:
@@ -152,7 +154,7 @@ def _targets(draft: Draft) -> list[str] | str:
     return draft.texts["targets"] or draft.ticked
 
 
-def _parallel(text: str) -> int | str:
+def _parallel(text: str) -> int | str | None:
     return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII) else text or USUAL.parallel
 
 

@@ -7,6 +7,7 @@ from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.forms import Form, own_form, see
 from webserver.page_draft import Draft, draft_from, submission_of
+from wire.defaults import spelled_out
 from wire.errors import InvalidValue
 from wire.requests import ById, ChangeTask, Submission, TaskChanges
 from wire.views import TaskView
@@ -51,7 +52,7 @@ def _read(draft: Draft) -> Submission:
     submission = submission_of(draft)
     for field, sentence in draft.errors.items():
         raise InvalidValue(f"{field}: {sentence}", field=field)
-    return submission
+    return spelled_out(submission)
 
 
 async def _by_word(request: web.Request, caller: Caller, method: str) -> web.StreamResponse:

@@ -20,7 +20,7 @@ FIRST_STEPS = 2
 MAX_STEPS = 50
 
 _PLACE = re.compile(r"steps\[(\d+)\](?:\.tasks\[0\])?\.(\w+)")
-_USUAL = msgspec.to_builtins(USUAL)
+_USUAL = msgspec.to_builtins(Submission())
 
 
 @dataclass

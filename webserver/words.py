@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webserver.text import human_count, human_duration
+from wire.defaults import FAN_OUT, limits_of, spelled_out
 from wire.requests import Submission
 
 # In the order in which people ask.
@@ -65,7 +66,7 @@ class Setting:
 
 def settings_in_words(settings: Mapping[str, Any]) -> list[Setting]:
     """The settings of a task, unusual ones first, each group in the order of `_SETTINGS`."""
-    usual = Submission()
+    usual = spelled_out(Submission(mode=settings.get("mode", FAN_OUT)))
     shown = [
         Setting(label, _value(name, settings[name]), settings[name] == getattr(usual, name))
         for name, label in _SETTINGS.items()
@@ -96,7 +97,7 @@ def what_will_happen(submission: Submission, count: int) -> str:
     """The sentence on the button: "Run on 128 hosts, 10 at a time, stop at the 4th failure"."""
     if count == 1:
         return "Run on 1 host"
-    places = places_of(submission.parallel, count)
+    places = places_of(limits_of(submission).parallel, count)
     at_once = "all at once" if places >= count else f"{places:,} at a time"
     if places == 1:
         at_once = "one at a time"
@@ -135,17 +136,18 @@ def places_of(parallel: int | str, count: int) -> int:
 
 def may_not_fit(submission: Submission, count: int) -> str | None:
     """A warning when the last hosts of a rolling task may expire before their turn."""
-    rounds = math.ceil(count / places_of(submission.parallel, count)) if count else 0
-    if rounds < 2 or submission.expires_in <= 0:
+    limits = limits_of(submission)
+    rounds = math.ceil(count / places_of(limits.parallel, count)) if count else 0
+    if rounds < 2 or limits.expires_in <= 0:
         return None
-    within = human_duration(submission.expires_in)
+    within = human_duration(limits.expires_in)
     if submission.timeout <= 0:
         return (
             f"Runs have no time limit, and hosts whose turn has not come within {within} "
             "are skipped."
         )
     last_s = (rounds - 1) * submission.timeout
-    if last_s <= submission.expires_in:
+    if last_s <= limits.expires_in:
         return None
     return (
         f"If every run takes its {human_duration(submission.timeout)}, the last of "

@@ -3,6 +3,8 @@
 Each carries the credential of the person or program behind it; the master judges it.
 """
 
+from typing import Any
+
 from msgspec import UNSET, Struct, UnsetType
 
 
@@ -32,8 +34,23 @@ class Saved(Struct, forbid_unknown_fields=True):
     parameters: dict[str, str] = {}
 
 
+class ItemsFrom(Struct, forbid_unknown_fields=True):
+    """Items that are the output of another task's runs, in the order of those runs.
+
+    `states`: only runs that are in one of these. `split`: "lines": each line that is not empty is
+    an item; "output": the whole output of a run is one.
+    """
+
+    task: str
+    states: tuple[str, ...] = ("SUCCEED",)
+    split: str = "lines"
+
+
 class Submission(Struct, forbid_unknown_fields=True):
-    """A task as a person submits it; docs/api.md says what each field means."""
+    """A task as a person submits it; docs/api.md says what each field means.
+
+    What is None depends on the mode, see wire/defaults.py.
+    """
 
     script: str | None = None
     script_base64: str | None = None
@@ -41,7 +58,7 @@ class Submission(Struct, forbid_unknown_fields=True):
     targets: list[str] | str = []
     name: str = ""
     timeout: float = 3600.0
-    parallel: int | str = 1
+    parallel: int | str | None = None
     fail_rate: float | None = None
     fail_count: int | None = None
     on_limit: str = "finish"  # or "kill"
@@ -53,14 +70,27 @@ class Submission(Struct, forbid_unknown_fields=True):
     user: str | None = None
     cwd: str | None = None
     grace: float = 10.0
-    expires_in: float = 86400.0
+    expires_in: float | None = None
     offline: str = "wait"  # or "skip"
-    lost_after: float = 900.0
+    lost_after: float | None = None
     rolling: str | None = None  # sizes of waves, such as "1 10% +10"; None: no waves
     between_waves: str = "go"  # or "pause_after_failure", "ask"
     wave_pause: float = 0.0
     callbacks: list[str] = []  # names of those that shall be told of this task
     expect: str | None = None
+    mode: str = "fan_out"  # one run a host; or "queue": one run an item, on any of the hosts
+    items: list[Any] = []  # of a queue: texts, or JSON values
+    items_from: ItemsFrom | None = None
+    open: bool = False  # items may be added until it is closed
+    queue: str = "default"  # name; an agent may serve some queues only, in an order of its own
+    batch: int = 1  # items of one run
+    rate: float | None = None  # items a second over the whole task; None: no limit
+    burst: int | None = None  # items that may be taken at once after a lull
+    per_agent: int = 0  # runs at once on one agent; 0: as many as it has slots
+    agents_max: int = 0  # agents that work on it at a time; 0: all that may
+    max_attempts: int = 3
+    retry_pause: float = 1.0  # seconds before the second attempt, doubled for each further one
+    retry_codes: list[int] | None = None  # exit codes that are tried again; None: all but 0
 
 
 class AddTask(Struct):
@@ -92,6 +122,11 @@ class TaskChanges(Struct, forbid_unknown_fields=True):
     rolling: str | UnsetType = UNSET  # of the waves to come; only of a task that has some
     between_waves: str | UnsetType = UNSET
     wave_pause: float | UnsetType = UNSET
+    rate: float | UnsetType | None = UNSET  # this and what follows: of a queue
+    burst: int | UnsetType | None = UNSET
+    per_agent: int | UnsetType = UNSET
+    agents_max: int | UnsetType = UNSET
+    max_attempts: int | UnsetType = UNSET
 
 
 class ChangeTask(Struct):

@@ -123,7 +123,7 @@ async def test_it_does_not_claim_so_when_the_master_was_never_asked(client, mast
         (b'{"timeout": NaN}', "timeout"),
         (b'{"timeout": -Infinity}', "timeout"),
         (b'{"parallel": 1.5}', "parallel"),
-        (b'{"parallel": null}', "parallel"),
+        (b'{"parallel": [1]}', "parallel"),
         (b'{"fail_count": 3.5}', "fail_count"),
         (b'{"targets": [1]}', "targets"),
         (b'{"targets": {"a": 1}}', "targets"),
