@@ -335,9 +335,16 @@ def cancel_wins(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def stopped_trees_are_dead(facts: Facts) -> Iterator[tuple[str, str]]:
-    """Nothing lives of a run that is said to be stopped, but for what its verdict names."""
+    """Nothing lives of a run that is said to be stopped, but for what its verdict names.
+
+    An older store may not know that a run was handed out, and call it cancelled before its
+    host is heard of again; then it is stopped all the same.
+    """
     survivors = {run.id: run.survivors for _, run in facts.pairs()}
+    rewound = {run.id for order, run in facts.pairs() if facts.rewound(order)}
     for straggler in facts.history.stragglers:
+        if straggler.run in rewound and not straggler.at_rest:
+            continue
         if straggler.pid not in survivors.get(straggler.run, []):
             yield straggler.run, f"is {straggler.state} and pid {straggler.pid} was alive"
 

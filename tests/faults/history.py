@@ -153,6 +153,7 @@ class Straggler(Struct, frozen=True):
     run: str
     pid: int
     state: str
+    at_rest: bool = False  # it was still there when nothing went on any more
 
 
 class Birth(Struct, frozen=True):

@@ -14,17 +14,19 @@ from tests.faults.history import (
     History,
     Presence,
     RunSeen,
+    Straggler,
     TaskSeen,
     pieces_of,
     read_said,
     uptime,
 )
 from tests.faults.injector import Injector
-from tests.faults.load import Client, Ledger
+from tests.faults.load import STOPPED, Client, Ledger, processes_of
 from tests.fleet import Api
 
 LOOK_S = 0.1
 LAST_OUTPUT_S = 15.0  # which may come after the verdict
+LAST_DEATH_S = 15.0  # of what an older store took for stopped, or never started
 
 
 class Scene:
@@ -77,7 +79,7 @@ class Scene:
             harms=self.injector.harms,
             births=self.fleet.births(),
             tasks=tasks,
-            stragglers=self.ledger.stragglers,
+            stragglers=self.ledger.stragglers + _at_rest(tasks),
         )
 
     def _task(self, api: Api, id: str) -> TaskSeen | None:
@@ -89,6 +91,15 @@ class Scene:
         replaced = _replaced(self.fleet.master.state_dir / "store.sqlite", id)
         runs = [_run(api, run, replaced.get(run["id"], [])) for run in api.runs(id)]
         return TaskSeen(id=id, state=answer.json["state"], counts=answer.json["counts"], runs=runs)
+
+
+def _at_rest(tasks: list[TaskSeen]) -> list[Straggler]:
+    """What lives of runs that are stopped, and does not end."""
+    stopped = {run.id: run.state for task in tasks for run in task.runs if run.state in STOPPED}
+    deadline = time.monotonic() + LAST_DEATH_S
+    while (alive := processes_of(stopped)) and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+    return [Straggler(run, pid, stopped[run], at_rest=True) for run, pid in alive]
 
 
 def _run(api: Api, told: dict[str, Any], replaced: list[str]) -> RunSeen:

@@ -376,6 +376,16 @@ def test_an_older_store_explains_a_task_that_is_gone_and_no_second_start():
     assert broken(history) == {"started_at_most_once"}
 
 
+def test_an_older_store_explains_that_a_tree_lived_on_for_a_while_and_not_for_ever():
+    history = make_history()
+    leave_a_process_alive(history)
+    history.harms = [Harm(kind="restore", since=9.5, until=20)]
+    assert check(history) == []
+
+    history.stragglers = [Straggler("run0", 100, "CANCELLED", at_rest=True)]
+    assert broken(history) == {"stopped_trees_are_dead"}
+
+
 def test_a_full_disk_explains_a_gap_and_no_wrong_bytes():
     history = make_history()
     leave_a_gap_for_nothing(history)
