@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ from tests.faults.history import Play, TaskSeen
 from tests.faults.injector import AGENT_PLACES, MASTER_PLACES, SUPERVISOR_PLACES
 from tests.faults.load import Client, Wish
 from tests.faults.scene import Scene
-from tests.fleet import ROOT, Program
+from tests.fleet import ROOT, Fleet, Program
 from tests.support import until
+from tests.witness import Witness
 
+SCHEDULES = "/api/v1/schedules"
 PLAY = Play(lines=2000, work_s=0.1)
 DIED = -signal.SIGKILL
 RUNS_OF_PLACE = {  # what becomes of a run whose supervisor, or script, dies there
@@ -33,6 +36,8 @@ RUNS_OF_PLACE = {  # what becomes of a run whose supervisor, or script, dies the
     "exited": "UNKNOWN",
     "exit-written": "SUCCEED",
 }
+
+FIRED = "fired"  # of a master: a schedule's task is committed, and nobody has been told
 
 MakeScene = Callable[[list[str]], Scene]
 
@@ -77,10 +82,11 @@ def test_every_place_is_tried():
     for file in ROOT.glob("*/*.py"):
         found |= set(re.findall(r'\bfailpoint\("([\w-]+)"\)', file.read_text()))
 
-    here = {*MASTER_PLACES, *AGENT_PLACES, *SUPERVISOR_PLACES, "before-exec"}
-    elsewhere = "".join(file.read_text() for file in ROOT.glob("tests/*/test_*.py"))
+    here = {*MASTER_PLACES, *AGENT_PLACES, *SUPERVISOR_PLACES, "before-exec", FIRED}
+    tests = [file.read_text() for file in ROOT.glob("tests/*/test_*.py")]
+    elsewhere = "".join(text for text in tests if "MSCHEDULE_FAILPOINTS" in text)
     assert here <= found
-    assert {place for place in found - here if place not in elsewhere} == set()
+    assert {place for place in found - here if f'"{place}"' not in elsewhere} == set()
     assert {*RUNS_OF_PLACE} == {*SUPERVISOR_PLACES, "before-exec"}
 
 
@@ -138,3 +144,35 @@ def test_what_became_of_a_run_is_told_truly_wherever_its_supervisor_dies(make_sc
     assert states(scene, history.tasks[0]) == {
         name: RUNS_OF_PLACE[place] for name, place in places.items()
     }
+
+
+def test_a_firing_is_neither_lost_nor_repeated_when_its_master_dies_of_it(tmp_path: Path):
+    # Given a schedule of a task a second, and a master that dies as soon as it has fired
+    witness = Witness(tmp_path / "witness")
+    with Fleet(tmp_path, ["web01"]) as fleet:
+        arm(fleet.master, FIRED)
+        until(fleet.is_up, 30)
+        task = {"script": witness.say("fired"), "targets": "@*"}
+        every_second = {"kind": "every", "every": 1}
+        body = {"name": "each", "when": every_second, "task": task, "overlap": "allow"}
+        answer = fleet.api.call("POST", SCHEDULES, body | {"misfire": "each"})
+        assert answer.status == 201, answer
+        path = f"{SCHEDULES}/{answer.json['id']}"
+
+        # When that happens, twice, and a sound one comes after
+        assert fleet.master.wait(30) == DIED
+        fleet.master.start(MSCHEDULE_FAILPOINTS=f"{FIRED}=kill:2")
+        died_and_again(fleet.master)
+        until(fleet.is_up, 30)
+        witness.wait_for("fired", 3)
+        until(lambda: fleet.api.call("POST", f"{path}/pause").status == 200, 30)
+
+        # Then each due second has one firing, each firing one task, and each task ran once
+        firings = fleet.api.items(f"{path}/firings", limit=1000)
+        due = sorted(datetime.fromisoformat(firing["due_at"]).timestamp() for firing in firings)
+        assert due == [due[0] + second for second in range(len(due))]
+        assert {firing["state"] for firing in firings} == {"fired"}
+        tasks = [firing["task"] for firing in firings]
+        assert {fleet.api.finished(id)["state"] for id in tasks} == {"SUCCEED"}
+        runs = [fleet.api.run(id)["id"] for id in tasks]
+        assert sorted(line.run for line in witness.lines("fired")) == sorted(runs)
