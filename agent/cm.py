@@ -38,6 +38,7 @@ from wire.messages import HeartbeatAnswer, Registered, Word, Work
 log = getLogger(__name__)
 
 STEADY_S = 10.0  # a session that lasted so long was a good one
+AWAY_MAX_S = 0.5  # before a register, when the last session ended because the master was away
 MIN_HEARTBEAT_S, MAX_HEARTBEAT_S = 0.5, 60.0
 POLL_MARGIN_S = 10.0  # beyond the time a poll parks
 MAX_POLLS = 3  # the master answers an older poll when a newer comes
@@ -100,6 +101,7 @@ class ConnectionManager:
         self._on_registered = on_registered
         self._on_lost = on_lost
         self._session: str | None = None
+        self._was_away = False  # the master was, and so the last session ended
         self._poll_s = 30.0
         self._heartbeat_s = 5.0
         self._has_session = Event()
@@ -134,8 +136,8 @@ class ConnectionManager:
             session = self._wait_for_session()
             try:
                 return self._client.send(type, build(session), reply)
-            except SESSION_ENDS:
-                self._lose(session)
+            except SESSION_ENDS as refusal:
+                self._lose(session, refusal)
                 raise
 
     # ---- session
@@ -145,10 +147,11 @@ class ConnectionManager:
             self._has_session.wait()
         return self._session
 
-    def _lose(self, session: str) -> None:
+    def _lose(self, session: str, refusal: Refusal) -> None:
         """A session did not work; register again, unless that was done meanwhile."""
         if session == self._session:
             self._session = None
+            self._was_away = isinstance(refusal, Unavailable)
             self._has_session.clear()
             self._session_lost.set()
             # On a connection that went dead without a word its polls stay for as long as a poll
@@ -158,7 +161,8 @@ class ConnectionManager:
             self._poll_due.set()
 
     def _keep_session(self) -> None:
-        backoff, refused = Backoff(), Backoff(1.0, REFUSED_MAX_S)
+        backoff, away = Backoff(), Backoff(most_s=AWAY_MAX_S)
+        refused = Backoff(1.0, REFUSED_MAX_S)
         while True:
             began_at = time.monotonic()
             try:
@@ -167,7 +171,9 @@ class ConnectionManager:
                 self._beat()
                 if time.monotonic() - began_at > STEADY_S:
                     backoff.reset()
-                gevent.sleep(backoff.next_s())  # two of one key would end each other's sessions
+                # Two of one key would end each other's sessions. A master that was away, however
+                # often, is wanted back sooner than that takes to calm down.
+                gevent.sleep((away if self._was_away else backoff).next_s())
             except Unavailable as refusal:
                 self._troubles.say("master unreachable", f"{refusal}; running scripts go on")
                 gevent.sleep(backoff.next_s())
@@ -199,8 +205,8 @@ class ConnectionManager:
             try:
                 heartbeat = self._message.heartbeat(session, self._runs.busy)
                 answer = self._client.send("heartbeat", heartbeat, HeartbeatAnswer)
-            except SESSION_ENDS:
-                self._lose(session)
+            except SESSION_ENDS as refusal:
+                self._lose(session, refusal)
             except Busy:
                 log.debug("the master was too busy for a heartbeat")
             else:
@@ -254,8 +260,8 @@ class ConnectionManager:
             work = self._client.call("take_task", poll, Work, self._poll_s + POLL_MARGIN_S)
             with self._answer_lock:
                 self._handle(work)
-        except SESSION_ENDS:
-            self._lose(session)
+        except SESSION_ENDS as refusal:
+            self._lose(session, refusal)
         except Refusal as refusal:
             self._troubles.say(*_in_words(refusal))
         except JournalLost as error:

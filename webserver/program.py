@@ -19,6 +19,8 @@ from wire.keys import fingerprint
 
 log = logging.getLogger(__name__)
 
+# There are few webs, and people wait at them: what agents do would add seconds to each outage.
+RETRY_MAX_S = 0.2
 STOP_S = 3.0  # for answers that are under way when the program is told to stop
 
 
@@ -84,6 +86,7 @@ def make_bridge(settings: Settings, enrolment: Enrolment) -> Bridge:
             enrolment.address.key,
             enrolment.keys,
             timeout_s=settings.master_timeout,
+            retry_max_s=RETRY_MAX_S,
             on_trouble=on_trouble,
         )
 

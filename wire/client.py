@@ -29,7 +29,8 @@ __all__ = ["Client", "Trouble"]
 HANDSHAKE_MS = 3_000
 CONNECT_MS = 5_000  # a host that swallows packets
 RECONNECT_MS = 100
-RECONNECT_MAX_MS = 3_000
+RECONNECT_MAX_MS = 3_000  # after handshakes that failed
+RETRY_MAX_S = 3.0
 SEND_QUEUE = 64
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Client:
 
     It connects at the first call, by itself, and comes back by itself. `on_trouble` is
     told, once a change, what is wrong with the connection and when it is right again.
+    Where nothing listens it tries again, less and less often, every `retry_max_s` at last.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Client:
         keys: KeyPair,
         *,
         timeout_s: float = 10.0,
+        retry_max_s: float = RETRY_MAX_S,
         on_trouble: Callable[[Trouble, str], None] | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._server_key = server_key
         self._keys = keys
         self._timeout_s = timeout_s
+        self._retry_max_ms = round(retry_max_s * 1000)
         self._on_trouble = on_trouble
         self._context: zerorpc.Context | None = None
         self._line: _Line | None = None  # the connection for new calls
@@ -168,7 +172,7 @@ class Client:
         if self._context is None:
             self._context = LightContext()
         self._up.clear()
-        line = _Line(self._context, self._keys, self._server_key)
+        line = _Line(self._context, self._keys, self._server_key, self._retry_max_ms)
         self._line = line
         line.connect(self._endpoint, lambda event, value: self._on_event(line, event, value))
 
@@ -251,7 +255,9 @@ class _LineLost(Exception):
 class _Line:
     """One connection: a zerorpc client, the monitor of its socket, and who waits for it."""
 
-    def __init__(self, context: "zerorpc.Context", keys: KeyPair, server_key: str) -> None:
+    def __init__(
+        self, context: "zerorpc.Context", keys: KeyPair, server_key: str, retry_max_ms: int
+    ) -> None:
         self.is_up = False
         self._waiting: set[gevent.Greenlet] = set()
         self._monitor: Monitor | None = None
@@ -260,6 +266,7 @@ class _Line:
         self._client = LightClient(context=context, heartbeat=None, timeout=None)
         self._socket: zmq.Socket[bytes] = self._client._events._socket
         _configure(self._socket, keys, server_key)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, retry_max_ms)
 
     @property
     def is_used(self) -> bool:
@@ -306,7 +313,6 @@ def _configure(socket: "zmq.Socket[bytes]", keys: KeyPair, server_key: str) -> N
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)

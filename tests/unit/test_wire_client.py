@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
+import zmq
 from msgspec import Struct
 
 from tests.support import free_port, until
@@ -175,6 +176,25 @@ def test_it_comes_back_by_itself_when_the_master_does():
                 second.roles[agent.public] = ("agent", "web01")
                 assert client.call("echo", {"number": 5}, Word).number == 5
             assert troubles == [Trouble.UNREACHABLE, Trouble.RECOVERED]
+
+
+def test_it_tries_as_often_as_it_is_told_where_nothing_listens(monkeypatch):
+    pauses_ms: list[int] = []
+
+    def note(event: zmq.Event, value: int) -> None:
+        if event == zmq.Event.CONNECT_RETRIED:
+            pauses_ms.append(value)
+
+    monkeypatch.setattr("wire.client.trouble_of", note)
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    client = Client(endpoint, make_keys().public, make_keys(), retry_max_s=0.15)
+    try:
+        waiting = gevent.spawn(client.call, "echo", {}, Word, timeout_s=60)
+        until(lambda: len(pauses_ms) >= 4, sleep=gevent.sleep)
+        waiting.kill()
+    finally:
+        client.close()
+    assert max(pauses_ms) == 150
 
 
 def test_it_leaves_nothing_to_be_run_after_its_caller_gave_up():
