@@ -58,7 +58,12 @@ class Agent:
         self._identity = identity
         self._journal = Journal(directory / "journal")
         self._message = Message(
-            identity, host, self._journal.identity, settings.reported_hostname(), settings.slots
+            identity,
+            host,
+            self._journal.identity,
+            settings.reported_hostname(),
+            settings.slots,
+            settings.queue_names(),
         )
         self._executor = Executor(directory, identity.id)
         troubles = Troubles()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int]  # run, attempt
 
+ACCEPT_CHARS = 4 << 20  # of scripts and items, journalled at once; up to four bytes each
+
 _STATE_OF_CAUSE = {
     Cause.TIMEOUT: RunState.TIMEOUT,
     Cause.CANCEL: RunState.CANCELLED,
@@ -40,6 +42,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     cause: Cause
     reason: str
     exit: "ExitRecord | None" = None
+    failed_items: tuple[int, ...] = ()  # of a batch: the lines that are to be done again
 
 
 # ---- an answer of the master
@@ -74,7 +77,8 @@ def accept(
     """
     if not of_session(work.session, session):
         return Accepted()
-    grants = sorted((g for g in work.grants if is_new(g, hw)), key=lambda grant: grant.grant)
+    new = (grant for grant in work.grants if is_new(grant, hw))
+    grants = _first_that_fit(sorted(new, key=lambda grant: grant.grant))
     # A run that is held already only takes its number: its entry says how far it is.
     entries = tuple(_entry(g, boot_now) for g in grants if (g.run, g.attempt) not in held)
     start = tuple(e for e in entries if may_start(e, instance, boot_now, Leave.ACCEPTED))
@@ -85,6 +89,16 @@ def accept(
         start=start,
         words=tuple(work.words),
     )
+
+
+def _first_that_fit(grants: list[Grant]) -> list[Grant]:
+    """As many as one frame of the journal takes; the others stay above hw, and come again."""
+    total = 0
+    for number, grant in enumerate(grants):
+        total += len(grant.item or "") + (0 if grant.task is None else len(grant.task.script))
+        if number and total > ACCEPT_CHARS:
+            return grants[:number]
+    return grants
 
 
 def of_session(answered: str, session: str | None) -> bool:
@@ -129,6 +143,8 @@ def _entry(grant: Grant, boot_now: float) -> Entry:
         void=grant.void,
         cause=grant.cause if grant.void else None,
         task=None if grant.task is None else grant.task.without_secrets(),
+        item=grant.item,
+        batch=grant.batch,
     )
 
 

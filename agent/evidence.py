@@ -7,9 +7,11 @@ import os
 import msgspec
 from msgspec import Struct
 
-from agent import capture, rundir, secret, tree
+from agent import batch, capture, rundir, secret, tree
 from agent.records import Entry, TaskSpec
 from wire.states import Cause
+
+SHOWN_CHARS = 200  # of a value that cannot be used
 
 
 class ExitRecord(Struct, frozen=True, kw_only=True):
@@ -28,6 +30,7 @@ class ExitRecord(Struct, frozen=True, kw_only=True):
     output_gap: tuple[int, int] | None = None  # [from, to) that was not kept
     output_head: int = 0  # where the head ends, and how long the ring of the tail is:
     output_ring: int = 0  # for reading the output back
+    signalled: bool = False  # the script's own process died by a signal
 
 
 class OutputChunk(Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
     if entry.task.broken is not None:
         raise CannotPrepare(entry.task.broken)
     script = _script(entry.task)
-    spec = rundir.encode_spec(_spec(entry.task, entry.run, agent_id))
+    spec = rundir.encode_spec(_spec(entry.task, entry, agent_id))
     os.makedirs(directory, exist_ok=True)
     os.chmod(directory, 0o711)  # the user passes through to its script, and lists nothing  # nosec B103
     if rundir.read_mark(directory) is None:
@@ -67,6 +70,8 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
             raise CannotPrepare("the secrets of the run are no longer on this host")
         _remove_file(f"{directory}/exit")  # of a start that failed and was cut short
         rundir.reserve_exit(directory)
+        if entry.batch:
+            batch.write_files(directory, _encoded("item", entry.item or ""))
         rundir.write_file(f"{directory}/{rundir.SCRIPT}", script, mode=0o700)
         rundir.write_file(f"{directory}/spec", spec)
 
@@ -78,13 +83,13 @@ def _script(task: TaskSpec) -> bytes:
         raise CannotPrepare("script: is not base64; the master must send it so") from None
 
 
-def _spec(task: TaskSpec, run: str, agent_id: str) -> rundir.Spec:
+def _spec(task: TaskSpec, entry: Entry, agent_id: str) -> rundir.Spec:
     for name in task.env:
         if not name or "=" in name:
             raise CannotPrepare(f"env: {name!r} is no name; it must not be empty nor hold '='")
     return rundir.Spec(
         task=_encoded("task id", task.id),
-        run=_encoded("run id", run),
+        run=_encoded("run id", entry.run),
         agent=_encoded("agent id", agent_id),
         args=[_encoded("args", value) for value in task.args],
         env=[(_encoded("env", name), _encoded("env", task.env[name])) for name in task.env],
@@ -95,6 +100,9 @@ def _spec(task: TaskSpec, run: str, agent_id: str) -> rundir.Spec:
         user=None if task.user is None else _encoded("user", task.user),
         cwd=None if task.cwd is None else _encoded("cwd", task.cwd),
         secrets=len(task.secrets) + len(task.secret_files),
+        attempt=entry.attempt,
+        item=None if entry.item is None or entry.batch else _encoded("item", entry.item),
+        batch=entry.batch,
     )
 
 
@@ -122,12 +130,13 @@ def _secret(given: dict[str, str]) -> secret.Pairs:
 
 
 def _encoded(field: str, value: str) -> bytes:
+    shown = repr(value if len(value) <= SHOWN_CHARS else f"{value[:SHOWN_CHARS]}…")
     try:
         encoded = value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise CannotPrepare(f"{field}: {value!r} is not text; it must be valid Unicode") from None
+        raise CannotPrepare(f"{field}: {shown} is not text; it must be valid Unicode") from None
     if b"\0" in encoded:
-        raise CannotPrepare(f"{field}: {value!r} holds a NUL, which no process can be given")
+        raise CannotPrepare(f"{field}: {shown} holds a NUL, which no process can be given")
     return encoded
 
 

@@ -16,7 +16,7 @@ import gevent
 from gevent.event import Event
 from msgspec import Struct
 
-from agent import capture, evidence, rundir, secret, tree
+from agent import batch, capture, evidence, rundir, secret, tree
 from agent.evidence import CannotPrepare, ExitRecord, OutputChunk
 from agent.orphans import Orphans
 from agent.records import Entry, Mark, RunDirectory, TaskSpec
@@ -191,6 +191,10 @@ class Executor:
     def read_output(self, run: str, attempt: int, offset: int, limit: int) -> OutputChunk:
         record = self.exit_of(run, attempt)
         return evidence.read_output(self._directory((run, attempt)), record, offset, limit)
+
+    def failed_items(self, run: str, attempt: int) -> bytes | None:
+        """What the script of a batch has named as failed; see agent/batch.py."""
+        return batch.read_failed(self._directory((run, attempt)))
 
     def output_size(self, run: str, attempt: int) -> int:
         """The logical offset up to which output can be read now."""

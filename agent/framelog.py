@@ -84,6 +84,8 @@ class FrameLog:
 
     def append(self, payload: bytes) -> None:
         """Write one frame and sync it. Raises NoRoom before anything is written."""
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise NoRoom(f"{self._path}: {len(payload)} bytes are more than one frame takes")
         frame = _frame(self._number, payload)
         if len(frame) > self.room_bytes and not self.make_room(len(frame)):
             raise NoRoom(f"{self._path}: no room for {len(frame)} bytes, and the disk is full")

@@ -60,16 +60,52 @@ def _become_script(directory: str, spec: rundir.Spec, secrets: secret.Secrets, o
     if len(secrets) != spec.secrets:
         raise CannotStart("the secrets of the run are no longer on this host")
     files = secret.write_files(directory, secrets, account.pw_uid, account.pw_gid)
+    lists = _open_lists(directory, account) if spec.batch else []
     _become(account, spec.user)
     _enter(spec.cwd, account)
     os.umask(0o022)
     _reset_signals()
-    argv = [*command, _reachable(f"{directory}/{rundir.SCRIPT}", script), *spec.args]
-    variables = environment(spec, account)
+    path = _reachable(f"{directory}/{rundir.SCRIPT}", script)
+    work = Work(spec, [_reachable(*opened) for opened in lists])
+    argv = [*command, path, *work.arguments]
+    variables = environment(spec, account, work)
     variables |= dict(secrets.variables)
     for name, file in files.items():
         variables[name] = _reachable(secret.path_of(directory, name), file)
     _exec(argv, variables, has_shebang=command != [SHELL])
+
+
+class Work:
+    """What the script works on, as it is told: `$1` and variables. Of a fan-out, nothing.
+
+    `lists`: of a batch, where its items are found, and where those that failed are to be named.
+    """
+
+    def __init__(self, spec: rundir.Spec, lists: "list[bytes]") -> None:
+        self.variables: dict[bytes, bytes] = {}
+        item = spec.item
+        if spec.batch:
+            item = lists[0]
+            self.variables = {b"MSCHEDULE_ITEMS": lists[0], b"MSCHEDULE_FAILED": lists[1]}
+        elif item is not None:
+            self.variables = {b"MSCHEDULE_ITEM": item}
+        self.arguments = spec.args if item is None else [item, *spec.args]
+
+
+def lists_of(directory: str) -> "list[str]":
+    """The files of a batch."""
+    return [f"{directory}/{rundir.ITEMS}", f"{directory}/{rundir.FAILED}"]
+
+
+def _open_lists(directory: str, account: pwd.struct_passwd) -> "list[tuple[str, int]]":
+    """Give them to the user, and open them while we may still read everything."""
+    opened = []
+    for path in lists_of(directory):
+        descriptor = os.open(path, os.O_RDONLY)
+        if account.pw_uid != os.geteuid():
+            _give(descriptor, account)
+        opened.append((path, descriptor))
+    return opened
 
 
 def _connect(output: int) -> None:
@@ -100,10 +136,10 @@ def _own_account() -> pwd.struct_passwd:
         return pwd.struct_passwd((str(uid), "x", uid, os.getegid(), "", "/", "/bin/sh"))
 
 
-def _give(script: int, account: pwd.struct_passwd) -> None:
-    """Let the user read its script; where we may not, _become() has the sentence for it."""
+def _give(file: int, account: pwd.struct_passwd) -> None:
+    """Let the user have its script; where we may not, _become() has the sentence for it."""
     try:
-        os.fchown(script, account.pw_uid, account.pw_gid)
+        os.fchown(file, account.pw_uid, account.pw_gid)
     except PermissionError:
         pass
 
@@ -172,7 +208,7 @@ def interpreter(start: bytes) -> list[bytes]:
     return [word for word in (program, argument) if word] or [SHELL]
 
 
-def environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, bytes]:
+def environment(spec: rundir.Spec, account: pwd.struct_passwd, work: Work) -> dict[bytes, bytes]:
     name = os.fsencode(account.pw_name)
     return {
         b"PATH": PATH,
@@ -185,6 +221,8 @@ def environment(spec: rundir.Spec, account: pwd.struct_passwd) -> dict[bytes, by
         b"MSCHEDULE_TASK_ID": spec.task,
         b"MSCHEDULE_RUN_ID": spec.run,
         b"MSCHEDULE_AGENT_ID": spec.agent,
+        b"MSCHEDULE_ATTEMPT": b"%d" % spec.attempt,
+        **work.variables,
     }
 
 

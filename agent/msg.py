@@ -29,7 +29,13 @@ class Message:
     """Builds messages; holds what is the same in all of them."""
 
     def __init__(
-        self, identity: Identity, host: Host, journal: str, hostname: str, slots: int
+        self,
+        identity: Identity,
+        host: Host,
+        journal: str,
+        hostname: str,
+        slots: int,
+        queues: Sequence[str] = (),
     ) -> None:
         """`journal` is the identity of the journal; `hostname` what is to be shown."""
         self.id = identity.id
@@ -37,6 +43,7 @@ class Message:
         self._machine = host.machine
         self._hostname = hostname
         self._slots = slots
+        self._queues = list(queues)
         self._facts = facts()
         self._nonce = os.urandom(8).hex()  # of this process
         self.ip: list[str] = []
@@ -54,6 +61,7 @@ class Message:
             facts=self._facts,
             token=token,
             nonce=self._nonce,
+            queues=self._queues,
         )
 
     def heartbeat(self, session: str, busy: int) -> Heartbeat:
@@ -82,6 +90,7 @@ class Message:
             reason=verdict.reason,
             offset=last.offset,
             data=last.data,
+            failed_items=list(verdict.failed_items),
         )
         if (exit := verdict.exit) is not None:
             result.code = exit.code

@@ -28,6 +28,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     void: bool
     cause: Cause | None = None  # why it was stopped, journalled before the first signal
     task: TaskSpec | None = None  # None for a void entry; its secrets without their values
+    item: str | None = None  # of a queue: what the script works on …
+    batch: bool = False  # … and whether that is the lines of several items
 
 
 class RunDirectory(Struct, frozen=True, kw_only=True):

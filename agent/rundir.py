@@ -9,6 +9,8 @@
     cgroup   where the run's processes live, if a cgroup could be had; the supervisor
     stop     cause and grace of a kill that is asked for; the agent
     secrets  and secret.NAME, until the run ends: see agent/secret.py
+    items    of a batch: an item a line; the agent, for the user it runs as
+    failed   of a batch: those that the script says have failed; made by the agent, empty
     output   the first bytes of the output; the supervisor, appending
     tail     the last bytes, as a ring; the supervisor
     exit     how it ended, JSON; the supervisor, renamed into place from exit.room
@@ -24,6 +26,8 @@ import fcntl
 import os
 
 SCRIPT, LOCK, OUTPUT, TAIL = "script", "lock", "output", "tail"
+ITEMS, FAILED = "items", "failed"
+AS_IT_IS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever a script has put in its place
 STARTED, VOID = "started", "void"
 
 # Room for the exit record, taken before the start, so that a full disk cannot lose the verdict.
@@ -52,6 +56,9 @@ class Spec:
         user: bytes | None = None,
         cwd: bytes | None = None,
         secrets: int = 0,
+        attempt: int = 1,
+        item: bytes | None = None,
+        batch: bool = False,
     ) -> None:
         self.task = task
         self.run = run
@@ -65,6 +72,9 @@ class Spec:
         self.user = user
         self.cwd = cwd
         self.secrets = secrets  # how many there must be
+        self.attempt = attempt
+        self.item = item  # of a queue; a batch has its items in a file
+        self.batch = batch
 
 
 def encode_spec(spec: Spec) -> bytes:
@@ -78,11 +88,15 @@ def encode_spec(spec: Spec) -> bytes:
         b"head=%d" % spec.head_bytes,
         b"tail=%d" % spec.tail_bytes,
         b"secrets=%d" % spec.secrets,
+        b"attempt=%d" % spec.attempt,
+        b"batch=%d" % spec.batch,
     ]
     if spec.user is not None:
         items.append(b"user=" + spec.user)
     if spec.cwd is not None:
         items.append(b"cwd=" + spec.cwd)
+    if spec.item is not None:
+        items.append(b"item=" + spec.item)
     items += [b"arg=" + arg for arg in spec.args]
     items += [b"env=" + name + b"=" + value for name, value in spec.env]
     return b"".join(item + b"\0" for item in items)
@@ -107,6 +121,9 @@ def decode_spec(encoded: bytes) -> Spec:
         user=fields.get(b"user", [None])[0],
         cwd=fields.get(b"cwd", [None])[0],
         secrets=int(fields.get(b"secrets", [b"0"])[0]),
+        attempt=int(fields.get(b"attempt", [b"1"])[0]),
+        item=fields.get(b"item", [None])[0],
+        batch=fields.get(b"batch", [b"0"])[0] != b"0",
     )
 
 
@@ -279,6 +296,20 @@ def write_exit(directory: str, record: "dict[str, object]") -> None:
         os.close(descriptor)
     os.rename(f"{directory}/exit.room", f"{directory}/exit")
     sync_directory(directory)
+
+
+def sync_failed(directory: str) -> None:
+    """Before the verdict: failed items that the power takes from the list would count as done."""
+    try:
+        descriptor = os.open(f"{directory}/{FAILED}", AS_IT_IS)
+    except OSError:
+        return  # the script has removed it, and names none
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # it has put something there that is no file, and the agent will say so
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory(directory: str) -> None:

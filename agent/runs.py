@@ -12,7 +12,7 @@ from pathlib import Path
 
 import gevent
 
-from agent import decide
+from agent import batch, decide
 from agent.courier import Courier, Link
 from agent.decide import Finding, Leave, Stopping, Verdict
 from agent.executor import Executor
@@ -300,8 +300,13 @@ class Runs:
             return decide.never_started(entry.cause)
         exit = self._executor.exit_of(entry.run, entry.attempt)
         if exit is not None:
-            return decide.result_of(entry, exit)
+            verdict = decide.result_of(entry, exit)
+            return self._of_batch(entry, verdict) if entry.batch else verdict
         return decide.unknown(self._executor.look(entry))
+
+    def _of_batch(self, entry: Entry, verdict: Verdict) -> Verdict:
+        content = self._executor.failed_items(entry.run, entry.attempt)
+        return batch.judge(verdict, (entry.item or "").split("\n"), content)
 
     def _courier(self, entry: Entry) -> Courier:
         """Who takes care of the run; made if it has nobody yet."""

@@ -67,14 +67,15 @@ def is_back(home: str) -> bool:
 
 def _spawn(directory: str, spec: rundir.Spec, command: list[bytes], output: int) -> int:
     account = pwd.getpwuid(0)
-    argv = [*command, os.fsencode(f"{directory}/{rundir.SCRIPT}"), *spec.args]
+    work = launch.Work(spec, [os.fsencode(path) for path in launch.lists_of(directory)])
+    argv = [*command, os.fsencode(f"{directory}/{rundir.SCRIPT}"), *work.arguments]
     os.umask(0o022)
     _enter(account.pw_dir)
     try:
         return os.posix_spawn(
             argv[0],
             argv,
-            launch.environment(spec, account),
+            launch.environment(spec, account, work),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output, 1),

@@ -335,6 +335,8 @@ class Supervisor:
         living = set[int]() if self._gone else self._living(tree.all_processes())
         record = {**self._verdict(sorted(living)), **self._capture.close()}
         self._remove_secrets()
+        if self._spec.batch:
+            rundir.sync_failed(self._directory)
         rundir.write_exit(self._directory, record)
         failpoint("exit-written")
         rundir.free_lock(self._lock)
@@ -366,6 +368,7 @@ class Supervisor:
             "killed": killed,
             "survivors": living[: rundir.MAX_SURVIVORS] if killed else [],
             "left_running": 0 if killed else len(living),
+            "signalled": self._status is not None and os.WIFSIGNALED(self._status),
         }
 
     def _remove_secrets(self) -> None:

@@ -152,6 +152,11 @@ class Host:
                 return found
             offset = at + len(data)
 
+    def failed_items(self, key: Key) -> bytes | None:
+        """What the script of a batch has named as failed."""
+        encoded = self.call("failed_items", *key)
+        return None if encoded is None else base64.b64decode(encoded)
+
     def directory(self, key: Key) -> Path:
         return self.state_dir / "runs" / f"{key[0]}.{key[1]}"
 
@@ -272,6 +277,10 @@ class _Commands:
     def read_output(self, run: str, attempt: int, offset: int, limit: int) -> Any:
         chunk = self._executor.read_output(run, attempt, offset, limit)
         return chunk.offset, base64.b64encode(chunk.data).decode(), chunk.gap_from
+
+    def failed_items(self, run: str, attempt: int) -> str | None:
+        found = self._executor.failed_items(run, attempt)
+        return None if found is None else base64.b64encode(found).decode()
 
     def output_size(self, run: str, attempt: int) -> int:
         return self._executor.output_size(run, attempt)

@@ -23,7 +23,9 @@ NOTHING = OutputChunk(offset=0, data=b"")
 
 @pytest.fixture
 def message():
-    return Message(Identity("a" * 32, make_keys()), Host("m", "b"), "journal", "web01", 4)
+    return Message(
+        Identity("a" * 32, make_keys()), Host("m", "b"), "journal", "web01", 4, ["scans", "default"]
+    )
 
 
 # ---- pauses
@@ -94,6 +96,7 @@ def test_register_says_who_this_is_and_what_it_speaks(message):
     assert register.protocol == PROTOCOL
     assert register.instance == Host("m", "b").instance("journal")
     assert register.token == "token"
+    assert register.queues == ["scans", "default"]
 
 
 def test_a_result_carries_the_exit_record(message):
@@ -115,6 +118,11 @@ def test_a_result_carries_the_exit_record(message):
     assert (result.started_at, result.ended_at, result.left_running) == (1.0, 2.0, 1)
     assert (result.output_bytes, result.output_sha256, result.output_gap) == (6, "ab", (1, 2))
     assert (result.hw, result.free, result.data) == (7, 4, b"hello\n")
+
+
+def test_a_result_names_the_failed_items_of_a_batch(message):
+    verdict = Verdict(state=RunState.FAILED, cause=Cause.EXIT, reason="2 of 3", failed_items=(0, 2))
+    assert message.result("s", ENTRY, verdict, Snapshot(7, 0, ()), NOTHING).failed_items == [0, 2]
 
 
 def test_a_result_without_an_exit_record_has_no_code(message):

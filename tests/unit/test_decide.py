@@ -73,6 +73,31 @@ def test_it_takes_grants_in_the_order_of_their_numbers():
     assert [(entry.run, entry.cause) for entry in accepted.void] == [("r8", Cause.CANCEL)]
 
 
+def test_it_journals_the_item_of_a_queue():
+    accepted = accept(make_grant(1, item="a"), make_grant(2, "r2", item="b\nc", batch=True))
+
+    assert [(entry.item, entry.batch) for entry in accepted.entries] == [
+        ("a", False),
+        ("b\nc", True),
+    ]
+
+
+def test_it_leaves_to_the_next_answer_what_the_journal_cannot_take_at_once():
+    item = "x" * (decide.ACCEPT_CHARS // 2)
+    grants = [make_grant(number, f"r{number}", item=item) for number in range(1, 4)]
+
+    first = accept(*grants)
+    assert ([entry.run for entry in first.entries], first.hw) == (["r1", "r2"], 2)
+    assert [entry.run for entry in accept(*grants, hw=2).entries] == ["r3"]
+
+
+def test_it_takes_one_however_large_it_is():
+    script = "x" * (decide.ACCEPT_CHARS + 1)
+    grants = [make_grant(n, f"r{n}", task=TaskSpec(id="t", script=script)) for n in (1, 2)]
+
+    assert accept(*grants).hw == 1
+
+
 def test_it_drops_an_answer_to_another_session():
     go = Word(kind=WordKind.GO, run="r1", attempt=1)
 

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import gevent
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct, structs
 
 import agent.framelog
 import agent.journal
@@ -149,6 +151,76 @@ def test_files_are_private(journal):
     journal.accept([make_entry(1)], 1)
     for path in [journal._directory, *journal._directory.iterdir()]:
         assert path.stat().st_mode & 0o077 == 0
+
+
+# ---- items, and versions without them
+
+
+class EntryOfBefore(Struct, frozen=True, kw_only=True):
+    """As version 0.1.0 had it, which knew of no items."""
+
+    run: str
+    attempt: int
+    grant: int
+    instance: str
+    start_by: float
+    void: bool
+    cause: Cause | None = None
+    task: TaskSpec | None = None
+
+
+class AcceptedBefore(Struct, frozen=True, array_like=True, tag="e"):
+    entry: EntryOfBefore
+
+
+def as_before(entry: Entry) -> EntryOfBefore:
+    return msgspec.convert(msgspec.to_builtins(entry), EntryOfBefore)
+
+
+def test_it_remembers_items(journal):
+    entries = [
+        structs.replace(make_entry(1), item="-x 'ünï'\n\"$(id)\""),
+        structs.replace(make_entry(2), item="a\nb", batch=True),
+    ]
+    journal.accept(entries, 2)
+    assert list(reopened(journal).entries.values()) == entries
+
+
+def test_it_reads_a_journal_that_was_written_before_there_were_items(journal):
+    entry = make_entry(1)
+    journal._log.append(msgspec.msgpack.encode([AcceptedBefore(as_before(entry)), ("h", 1)]))
+    again = reopened(journal)
+    assert again.set_aside is None
+    assert list(again.entries.values()) == [entry]
+
+
+def test_the_version_before_reads_a_journal_with_items(journal):
+    entry = structs.replace(make_entry(1), item="a\nb", batch=True)
+    journal.accept([entry], 1)
+    (payload,) = journal._log.read()
+    accepted, _ = msgspec.msgpack.decode(payload)
+    assert msgspec.convert(accepted, AcceptedBefore).entry == as_before(entry)
+
+
+def test_it_takes_an_answer_of_large_items_or_refuses_it_whole(journal, monkeypatch):
+    item = "x" * (64 << 10)
+    entries = [structs.replace(make_entry(number), item=item) for number in range(1, 65)]
+    no_more_room(monkeypatch)
+    with pytest.raises(NoRoom):
+        journal.accept(entries, 64)
+    assert (journal.hw, journal.entries) == (0, {})
+    monkeypatch.undo()
+    journal.accept(entries, 64)
+    assert list(reopened(journal).entries.values()) == entries
+
+
+def test_it_refuses_what_no_frame_could_hold(journal, monkeypatch):
+    monkeypatch.setattr(agent.framelog, "MAX_PAYLOAD_BYTES", 4 << 10)
+    with pytest.raises(NoRoom):
+        journal.accept([structs.replace(make_entry(1), item="x" * (8 << 10))], 1)
+    journal.accept([make_entry(1)], 1)
+    again = reopened(journal)
+    assert (again.hw, again.set_aside) == (1, None)
 
 
 # ---- identity

@@ -22,8 +22,11 @@ names = st.text("ABC_x1", min_size=1).map(str.encode)
     user=st.none() | values,
     cwd=st.none() | values,
     timeout_s=st.floats(0, 1e9),
+    attempt=st.integers(1, 1000),
+    item=st.none() | values,
+    batch=st.booleans(),
 )
-def test_a_spec_comes_back_as_it_was_written(args, env, user, cwd, timeout_s):
+def test_a_spec_comes_back_as_it_was_written(args, env, user, cwd, timeout_s, attempt, item, batch):
     spec = rundir.Spec(
         task=b"t",
         run=b"r",
@@ -36,6 +39,9 @@ def test_a_spec_comes_back_as_it_was_written(args, env, user, cwd, timeout_s):
         tail_bytes=0,
         user=user,
         cwd=cwd,
+        attempt=attempt,
+        item=item,
+        batch=batch,
     )
 
     assert vars(rundir.decode_spec(rundir.encode_spec(spec))) == vars(spec)

@@ -226,6 +226,36 @@ def test_it_refuses_an_address_that_is_not_host_and_port(capsys, address):
     assert "must be host:port" in capsys.readouterr().err
 
 
+def agent_settings(*argv: str, **environ: str) -> agent.settings.Settings:
+    return load_settings(agent.settings.Settings, "agent", argv, environ)
+
+
+def test_an_agent_serves_all_queues_unless_some_are_named(config):
+    file = config('queues = "nightly"\n')
+    assert agent_settings().queue_names() == []
+    assert agent_settings("--queues", "scans, backups").queue_names() == ["scans", "backups"]
+    assert agent_settings(MSCHEDULE_QUEUES="a.b_c-1").queue_names() == ["a.b_c-1"]
+    assert agent_settings("--config", file).queue_names() == ["nightly"]
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        ("a,,b", "names of queues with commas"),
+        ("a b", "names of queues with commas"),
+        ("a,é", "names of queues with commas"),
+        ("x" * 64, "names of queues with commas"),
+        ("a,b,a", "each queue once"),
+        (",".join(f"q{number}" for number in range(65)), "at most 64"),
+    ],
+)
+def test_it_says_what_is_wrong_with_the_names_of_queues(capsys, names, right):
+    with pytest.raises(SystemExit) as exit:
+        agent_settings("--queues", names)
+    assert exit.value.code == 2
+    assert right in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("settings", [agent.settings.Settings, webserver.settings.Settings])
 def test_it_reads_the_join_string_from_a_file_that_may_be_gone(tmp_path, settings):
     file = tmp_path / "join"
