@@ -27,6 +27,7 @@ from master.keyring import Keyring
 from master.live import Live
 from master.login import Login
 from master.passwords import Passwords
+from master.ping import Pinger
 from master.plan_desk import PlanDesk
 from master.planner import Planner
 from master.post_office import PostOffice
@@ -165,6 +166,7 @@ class Master:
                 self._storage.callbacks,
             ),
             CallbackDesk(self._storage.callbacks, vault, self._post.wake),
+            Pinger(self._roster, self._dispatcher, self._live),
         )
         self._server = Server(
             self._keys,

@@ -25,6 +25,7 @@ from master.dispatch import POLL_S, Dispatcher
 from master.enrolment import refusal_of
 from master.gate import Gate
 from master.group_desk import GroupDesk
+from master.ping import Pinger
 from master.plan_desk import PlanDesk
 from master.reception import Reception
 from master.refusals import Refusals
@@ -63,6 +64,7 @@ from wire.people import (
     LogOutEverywhere,
     SetUp,
 )
+from wire.ping import Ping
 from wire.plans import AddPlan, ListPlans, ResumePlan
 from wire.requests import (
     AddTask,
@@ -124,6 +126,7 @@ class ConnectionManager:
         schedules: ScheduleDesk,
         plans: PlanDesk,
         callbacks: CallbackDesk,
+        pinger: Pinger,
     ):
         self._storage = storage
         self._roster = roster
@@ -143,6 +146,7 @@ class ConnectionManager:
         self._schedules = schedules
         self._plans = plans
         self._callbacks = callbacks
+        self._pinger = pinger
 
     def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
         """The whole surface: what is not here can't be called."""
@@ -203,9 +207,10 @@ class ConnectionManager:
         }
 
     def _for_hosts(self) -> dict[str, Method[Any]]:
-        """Which hosts are let in, and which are sent away."""
+        """Which hosts are there, which are let in, and which are sent away."""
         admission = self._admission
         return {
+            "ping_agents": self._asked(Ping, "operator", self._pinger.ping_agents),
             "accept_agent": self._changing(ById, "admin", "agent.accept", admission.accept_agent),
             "refuse_agent": self._changing(ById, "admin", "agent.refuse", admission.refuse_agent),
             "revoke_agent": self._changing(
@@ -495,10 +500,12 @@ class ConnectionManager:
     def _speaks(self, call: Call, session: str) -> Presence:
         id = call.caller.id
         try:
-            return self._roster.speaks(id, session, self._clock())
+            presence = self._roster.speaks(id, session, self._clock())
         except Cloned:
             self._quarantine(id, "two hosts speak with its key in turn: its identity was copied")
             raise Refused(f"agent {id} is quarantined; an admin can re-enrol it") from None
+        self._pinger.heard(id)
+        return presence
 
     def _quarantine(self, id: str, reason: str) -> None:
         """At once in memory, so that nothing more is answered; then in the store."""

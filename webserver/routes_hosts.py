@@ -1,19 +1,24 @@
-"""Which rows of the table of routes are about letting hosts in and sending them away?"""
+"""Which rows of the table of routes are about letting hosts in, sending them away, and pings?"""
 
-from webserver import api_admission, page_admission, page_join_tokens
+from webserver import api_admission, api_ping, page_admission, page_join_tokens, page_ping
 from webserver.endpoint import Answer, May, Route, api
 from webserver.parameters import NoQuery
 from wire.errors import Conflict, StoreFull
 from wire.joining import JoinTokensView, NewJoin
+from wire.ping import PingView
 from wire.views import AgentView
 
-ADMIN = May.ADMIN
+OPERATOR, ADMIN = May.OPERATOR, May.ADMIN
 
 _AGENT = "/api/v1/agents/{agent}"
 _TOKENS = "/api/v1/join-tokens"
 _HOST = "/hosts/{agent}"
 
 API = (
+    api(
+        "POST", "/api/v1/ping", api_ping.ping_hosts, OPERATOR, NoQuery,
+        "Ping all hosts", Answer(PingView), body=api_ping.PingWish,
+    ),
     api(
         "POST", _AGENT + "/accept", api_admission.accept_agent, ADMIN, NoQuery,
         "Accept a host that waits", Answer(AgentView), refuses=(Conflict, StoreFull),
@@ -56,6 +61,8 @@ API = (
 )  # fmt: skip
 
 PAGES = (
+    Route("GET", "/hosts/ping", page_ping.show_ping, OPERATOR),
+    Route("POST", "/hosts/ping", page_ping.ping_hosts, OPERATOR),
     Route("GET", "/join-tokens", page_join_tokens.show_join_tokens, ADMIN),
     Route("POST", "/join-tokens", page_join_tokens.add_join_token, ADMIN),
     Route("POST", "/join-tokens/{join_token}/delete", page_join_tokens.remove_join_token, ADMIN),

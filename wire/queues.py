@@ -124,25 +124,3 @@ class QueueView(Struct):
     left_s: float | None = None  # until all have ended, at that pace
     waits_for: str = ""  # why nothing is handed out just now, for people
     slowest: list[SlowView] = []
-
-
-class Ping(Struct):
-    auth: Auth
-    timeout: float = 5.0  # seconds, up to 30
-
-
-class PongView(Struct):
-    """`ms` None: no answer in time."""
-
-    agent: str
-    hostname: str
-    state: str
-    ms: float | None
-    version: str
-    skew_s: float | None
-
-
-class PingView(Struct):
-    asked: int
-    answered: int
-    agents: list[PongView]

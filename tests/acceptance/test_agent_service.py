@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.agent_peers import master_and_host, settle
-from tests.support import alive, descendants
+from tests.support import alive, descendants, until
 from wire.errors import NotEnrolled, ProtocolMismatch, Refused, RegisterAgain
 from wire.keys import make_keys
 from wire.messages import OUTPUT_HEAD_BYTES, OUTPUT_TAIL_BYTES
@@ -387,11 +387,14 @@ def test_it_runs_a_script_once_wherever_it_is_killed(master, host_that_is_off, p
 
 
 def test_it_takes_back_a_run_that_lives_on_after_its_death(master, host):
-    master.grant("r1", witness(host, "r1", "echo one; sleep 1.5; echo two; exit 5"))
+    go = host.state / "go"
+    script = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two; exit 5"
+    master.grant("r1", witness(host, "r1", script))
     master.until(lambda: master.output_of("r1") == b"one\n")
     host.kill()
     host.start()
     assert master.stage_of("r1") is Stage.LIVE
+    go.touch()
     result = master.result_of("r1")
     assert (result.state, result.code) == (RunState.FAILED, 5)
     assert master.output_of("r1") == b"one\ntwo\n"
@@ -512,3 +515,38 @@ def test_without_a_join_string_it_says_how_to_get_one(master, host_that_is_off):
     host.agent.start()
     assert host.wait() == 1
     assert "has not joined a master yet" in host.agent.log
+
+
+# ---- items of a queue
+
+
+def test_it_runs_a_script_on_an_item(master, host):
+    master.grant(
+        "r1", 'echo "<$1> <$MSCHEDULE_ITEM> $MSCHEDULE_ATTEMPT"', item="-a 'ü\n", attempt=3
+    )
+    assert master.result_of("r1").state is RunState.SUCCEED
+    assert master.output_of("r1").decode() == "<-a 'ü\n> <-a 'ü\n> 3\n"
+
+
+def test_it_reports_the_failed_items_of_a_batch(master, host):
+    script = 'grep -v web01 "$1" > "$MSCHEDULE_FAILED"; echo whatever >> "$MSCHEDULE_FAILED"'
+    master.grant("r1", script, item="db1\nweb01\ndb2", batch=True)
+    result = master.result_of("r1")
+    assert (result.state, result.code, result.failed_items) == (RunState.FAILED, 0, [0, 2])
+    assert result.reason.startswith("2 of 3 items failed; 1 lines")
+
+
+def test_it_reports_the_failed_items_of_a_batch_that_ended_while_it_was_dead(master, host):
+    go = host.state / "go"
+    script = f'until [ -e {go} ]; do sleep 0.05; done; tail -n 1 "$1" > "$MSCHEDULE_FAILED"; echo .'
+    master.grant("r1", script, item="a\nb", batch=True)
+    master.until(lambda: master.stage_of("r1") is Stage.LIVE)
+    host.kill()
+    go.touch()
+    until(lambda: (host.state / "runs/r1.1/exit").exists(), what="its end")
+    host.start()
+    assert master.result_of("r1").failed_items == [1]
+
+
+def test_it_says_that_it_knows_of_queues_and_serves_all(master, host):
+    assert master.registers[0].queues == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet import Api, Fleet
+from tests.fleet import Api, Fleet, paused
 from tests.support import alive, until
 from tests.witness import Witness
 
@@ -243,3 +243,18 @@ def test_a_task_that_ended_with_a_lost_host_is_not_reopened(
     assert until_run(api, cancelled, "CANCELLED")["killed"]
     assert not any(alive(line.pid) for line in started)
     assert (witness.count("start"), witness.count("end")) == (2, 1)
+
+
+# ---- a ping of all
+
+
+def test_a_ping_tells_who_answers_and_who_does_not(make_fleet: MakeFleet):
+    fleet = make_fleet(["web01", "web02"])
+    with paused(fleet.agents["web02"]):
+        found = fleet.api.call("POST", "/api/v1/ping", {"timeout": 3}).json
+
+    assert (found["asked"], found["answered"]) == (2, 1)
+    silent, there = found["agents"]
+    assert (silent["hostname"], silent["ms"]) == ("web02", None)
+    assert there["hostname"] == "web01" and there["ms"] >= 0
+    assert fleet.api.call("POST", "/api/v1/ping", {}).json["answered"] == 2

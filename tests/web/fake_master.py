@@ -65,6 +65,7 @@ OPERATORS_ONLY = {
     "resume_schedule",
     "remove_schedule",
     "run_schedule",
+    "ping_agents",
 }
 ADMINS_ONLY = {
     "set_labels",
