@@ -53,13 +53,15 @@ class Executor:
     def __init__(self, state_dir: Path, agent_id: str) -> None:
         self._agent_id = agent_id
         self._runs = state_dir / "runs"
-        self._runner = RunnerLink(state_dir / "runner.log", self._on_answer, self._on_runner_death)
+        self._runner = RunnerLink(
+            state_dir / "runner.log", self._on_answer, self._on_end, self._on_runner_death
+        )
         self._asked: dict[Key, _Asked] = {}
         self._pids: dict[Key, int] = {}  # supervisors, as the runner named them
         self._watches: dict[Key, Watch] = {}
         self._exits: dict[Key, ExitRecord] = {}  # read before, or found by us and not writable
         self._voided: set[Key] = set()  # decided, but the disk had no room for it
-        self._orphans = Orphans(lambda directory: self._look_soon(_key_of(directory)))
+        self._orphans = Orphans(self._on_end)
         self._to_look: set[Key] = set()
         self._hint = Event()
         self._keeper: Any = None
@@ -343,6 +345,9 @@ class Executor:
         else:
             self._break(key, f"the host has no room for another process: {reason}")
         self._look_soon(key)
+
+    def _on_end(self, directory: str) -> None:
+        self._look_soon(_key_of(directory))
 
     def _on_runner_death(self) -> None:
         for key, asked in list(self._asked.items()):

@@ -1,7 +1,7 @@
 """How do fault tests halt a runner or supervisor at a named place?
 
 The same MSCHEDULE_FAILPOINTS as in the other programs (`name=kill,other=stop,third=raise`),
-handed on by the agent. A process passes each place once, so a count above 1 is never reached.
+handed on by the agent. What is armed happens each time; a count above 1 is never reached.
 
 Loaded by the runner, whose memory counts on every host: a few built-in modules only.
 """

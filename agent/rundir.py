@@ -1,23 +1,24 @@
 """What lies in a run's directory, and who writes what? The layout that agent and supervisor share.
 
 `<state>/runs/<run>.<attempt>/` holds
-    spec     how to run it; the agent, before it asks for the start
+    spec     how to run it; the agent, before it asks for the start. Its lock (flock) is held
+             by the supervisor until the run has ended
     script   the bytes to run, 0700 and owned by the user it runs as; the agent
-    lock     held (flock) by the supervisor while it lives
-    mark     started or void; whoever creates it decides whether the script starts
-    main     pid and birth of the script's first process; the supervisor
-    cgroup   where the run's processes live, if a cgroup could be had; the supervisor
+    mark     started or void; whoever creates it decides whether the script starts. With it the
+             supervisor's pid and birth, and where the cgroup is, if one could be had
     stop     cause and grace of a kill that is asked for; the agent
     secrets  and secret.NAME, until the run ends: see agent/secret.py
     items    of a batch: an item a line; the agent, for the user it runs as
     failed   of a batch: those that the script says have failed; made by the agent, empty
     output   the first bytes of the output; the supervisor, appending
     tail     the last bytes, as a ring; the supervisor
-    exit     how it ended, JSON; the supervisor, renamed into place from exit.room
+    exit     how it ended, JSON; the supervisor, renamed into place from exit.room, which holds
+             pid and birth of the script's first process until then
 
-The small facts (mark, main, cgroup, stop) are symbolic links whose target is the text. Making
-one is a single system call that either creates the whole text or fails with EEXIST, so none can
-be torn, and it takes no data block, so it also works when the disk is full.
+The small facts (mark, stop) are symbolic links whose target is the text. Making one is a single
+system call that either creates the whole text or fails with EEXIST, so none can be torn, and it
+takes no data block, so it also works when the disk is full. Each file costs the kernel the
+search for an inode, a quarter of a millisecond at times, so there are no more than these.
 
 Loaded by the runner, whose memory counts on every host: a few built-in modules only.
 """
@@ -25,13 +26,14 @@ Loaded by the runner, whose memory counts on every host: a few built-in modules 
 import fcntl
 import os
 
-SCRIPT, LOCK, OUTPUT, TAIL = "script", "lock", "output", "tail"
+SPEC, SCRIPT, OUTPUT, TAIL = "spec", "script", "output", "tail"
 ITEMS, FAILED = "items", "failed"
 AS_IT_IS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever a script has put in its place
 STARTED, VOID = "started", "void"
 
 # Room for the exit record, taken before the start, so that a full disk cannot lose the verdict.
 EXIT_ROOM_BYTES = 8192
+READ_BYTES = 64 << 10
 MAX_REASON_CHARS = 1000
 MAX_SURVIVORS = 200
 
@@ -143,10 +145,13 @@ def write_file(path: str, content: bytes, mode: int = 0o600) -> None:
 def read_file(path: str) -> bytes | None:
     """The whole file; None if there is none."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, READ_BYTES), b""))
+    finally:
+        os.close(descriptor)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -181,10 +186,10 @@ def _replace_fact(directory: str, name: str, text: str) -> None:
     os.rename(scratch, f"{directory}/{name}")
 
 
-def make_mark(directory: str, word: str, pid: int = 0, born: int = 0) -> bool:
+def make_mark(directory: str, word: str, pid: int = 0, born: int = 0, cgroup: str = "") -> bool:
     """Create the mark. False: there was one, and what it says counts."""
     try:
-        os.symlink(f"{word} {pid} {born}", f"{directory}/mark")
+        os.symlink(f"{word} {pid} {born} {cgroup}", f"{directory}/mark")
     except FileExistsError:
         return False
     return True
@@ -198,18 +203,29 @@ def read_mark(directory: str) -> tuple[str, int, int] | None:
     words = _read_fact(directory, "mark")
     if not words:
         return None
-    if len(words) != 3 or words[0] not in (STARTED, VOID):
+    if len(words) < 3 or words[0] not in (STARTED, VOID):
         return STARTED, 0, 0
     return words[0], int(words[1]), int(words[2])
 
 
+def read_cgroup(directory: str) -> str | None:
+    """Where it is, or would be if it could have been made."""
+    return " ".join(_read_fact(directory, "mark")[3:]) or None
+
+
 def write_main(directory: str, pid: int, born: int) -> None:
-    _replace_fact(directory, "main", f"{pid} {born}")
+    """Into room that is taken already, so that it is known on a full disk, too."""
+    descriptor = os.open(f"{directory}/exit.room", os.O_WRONLY)
+    try:
+        os.pwrite(descriptor, b"main %d %d\n" % (pid, born), 0)
+    finally:
+        os.close(descriptor)
 
 
 def read_main(directory: str) -> tuple[int, int] | None:
-    words = _read_fact(directory, "main")
-    return (int(words[0]), int(words[1])) if len(words) == 2 else None
+    """None: it is not known, or an exit record has taken its place."""
+    words = (read_file(f"{directory}/exit.room") or b"").partition(b"\n")[0].split(b" ")
+    return (int(words[1]), int(words[2])) if len(words) == 3 and words[0] == b"main" else None
 
 
 def write_agent(runs: str, pid: int, born: int) -> None:
@@ -220,14 +236,6 @@ def write_agent(runs: str, pid: int, born: int) -> None:
 def read_agent(directory: str) -> tuple[int, int] | None:
     words = _read_fact(f"{directory}/..", "agent")
     return (int(words[0]), int(words[1])) if len(words) == 2 else None
-
-
-def write_cgroup(directory: str, path: str) -> None:
-    _replace_fact(directory, "cgroup", path)
-
-
-def read_cgroup(directory: str) -> str | None:
-    return " ".join(_read_fact(directory, "cgroup")) or None
 
 
 def write_stop(directory: str, cause: str, grace_s: float) -> None:
@@ -246,7 +254,7 @@ def read_stop(directory: str) -> tuple[str, float] | None:
 
 def take_lock(directory: str) -> int:
     """Hold the lock for as long as the returned descriptor (close-on-exec) is open."""
-    descriptor = os.open(f"{directory}/{LOCK}", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(f"{directory}/{SPEC}", os.O_RDONLY)
     # Waits, because is_locked() holds the lock shared for the microseconds of its look.
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
@@ -260,7 +268,7 @@ def free_lock(descriptor: int) -> None:
 
 def is_locked(directory: str) -> bool:
     try:
-        descriptor = os.open(f"{directory}/{LOCK}", os.O_RDONLY)
+        descriptor = os.open(f"{directory}/{SPEC}", os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

@@ -24,18 +24,21 @@ class RunnerLink:
     """One runner after another; a new one is started by the first request after a death.
 
     `on_answer(directory, pid, reason)`: pid 0 means that no supervisor could be forked, for
-    that reason. `on_death()`: whatever was asked and not answered has to be asked again.
-    Both are called from a greenlet of this class.
+    that reason. `on_end(directory)`: a hint that the run has ended, while its supervisor lives
+    on. `on_death()`: whatever was asked and not answered has to be asked again. All are called
+    from a greenlet of this class.
     """
 
     def __init__(
         self,
         log_file: Path,
         on_answer: Callable[[str, int, str], None],
+        on_end: Callable[[str], None],
         on_death: Callable[[], None],
     ) -> None:
         self._log_file = log_file
         self._on_answer = on_answer
+        self._on_end = on_end
         self._on_death = on_death
         self._lock = RLock()
         self._process: Any = None
@@ -89,7 +92,9 @@ class RunnerLink:
     def _read(self, connection: Any) -> None:
         while answer := _receive(connection):
             directory, _, rest = os.fsdecode(answer).partition("\0")
-            if rest.isdecimal():
+            if rest == "ended":
+                self._on_end(directory)
+            elif rest.isdecimal():
                 self._on_answer(directory, int(rest), "")
             else:
                 self._on_answer(directory, 0, rest)

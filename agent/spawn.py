@@ -49,7 +49,6 @@ def spawn(directory: str, spec: rundir.Spec, command: list[bytes], output: int, 
 
     Raises launch.CannotStart when exec fails, OSError when the cgroup does not take us.
     """
-    rundir.write_cgroup(directory, cgroup)  # first what finds the tree should we die
     tree.join_cgroup(cgroup)
     pid = _spawn(directory, spec, command, output)
     _note_main(directory, pid)

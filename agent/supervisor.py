@@ -27,6 +27,9 @@ else:
 
 WAKE_SIGNAL = _signal.SIGUSR1
 READ_BYTES = 64 << 10
+MAX_ORDER_BYTES = 4096  # a path; what a pipe takes whole
+MOST_DESCRIPTORS = 1 << 20
+MOST_RUNS = 500  # of one process: whatever might gather in it is gone with it
 PR_SET_CHILD_SUBREAPER = 36
 
 # The death of a child of ours wakes us; only for deaths deeper in the tree we look now and then.
@@ -37,21 +40,47 @@ MAX_SLEEP_S = 3600.0  # poll() takes no more than 24 days
 SWEEP_S = 30.0
 
 
-def supervise(directory: str, cgroup_home: str | None) -> None:
-    """Run the script of `directory` to its end; quits silently when the mark is taken."""
+def serve(directory: str, cgroup_home: str | None, orders: int, done: int) -> None:
+    """Carry runs through, one after another, in a process that was forked for it.
+
+    A fork costs more than all else that is done for a short script. So once a run has left
+    nothing behind, its end is told on `done`, and the next directory read from `orders`, until
+    the runner closes that or is gone.
+    """
     os.setsid()
     _become_subreaper()
-    if rundir.read_mark(directory) is not None:
-        return
-    lock = rundir.take_lock(directory)
     wake = _listen_for_signals()
-    spec = rundir.decode_spec(rundir.read_file(f"{directory}/spec") or b"")
+    for _ in range(MOST_RUNS):
+        if not supervise(directory, cgroup_home, wake):
+            return
+        try:
+            os.write(done, os.fsencode(f"{os.getpid()} {directory}\0"))
+        except BrokenPipeError:
+            return
+        directory = os.fsdecode(os.read(orders, MAX_ORDER_BYTES))
+        if not directory:
+            return
+
+
+def supervise(directory: str, cgroup_home: str | None, wake: int) -> bool:
+    """Run the script of `directory` to its end, or do nothing when the mark is taken.
+
+    True: nothing is left of it, here or elsewhere, and another run may follow.
+    """
+    if rundir.read_mark(directory) is not None:
+        return True
+    lock = rundir.take_lock(directory)
+    spec = rundir.decode_spec(rundir.read_file(f"{directory}/{rundir.SPEC}") or b"")
     secrets = secret.read(directory)  # before the mark, after which the agent may remove them
     pid = os.getpid()
-    if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid)):
-        return
+    cgroup = tree.cgroup_of(cgroup_home, os.path.basename(directory))
+    if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid), cgroup):
+        rundir.free_lock(lock)
+        return True
     failpoint("mark-made")
-    Supervisor(directory, spec, secrets, lock, wake, cgroup_home).run()
+    supervisor = Supervisor(directory, spec, secrets, lock, wake, cgroup_home)
+    supervisor.run()
+    return supervisor.let_go()
 
 
 def _become_subreaper() -> None:
@@ -93,7 +122,7 @@ class Supervisor:
         mask = Mask(secrets.values) if secrets else None
         self._home = cgroup_home
         self._capture = capture.Capture(directory, spec.head_bytes, spec.tail_bytes, mask)
-        self._cgroup = tree.make_cgroup(cgroup_home, os.path.basename(directory))
+        self._cgroup = tree.make_cgroup(tree.cgroup_of(cgroup_home, os.path.basename(directory)))
         self._wake = wake
         self._poll = select.poll()
         self._poll.register(wake, select.POLLIN)
@@ -103,6 +132,7 @@ class Supervisor:
         self._main = 0  # pid of the script's first process
         self._status: int | None = None  # its wait status, once it has ended
         self._gone = False  # nothing of the tree is left: as subreaper we would have it
+        self._strayed = False  # we live in the run's cgroup and cannot leave it
         self._woken = True  # a stop may have been asked for
         self._cause = "exit"
         self._started_at = self._ended_at = time.time()
@@ -121,6 +151,13 @@ class Supervisor:
             self._sweep_if_due()
         failpoint("exited")
         self._finish()
+
+    def let_go(self) -> bool:
+        """Close what is still open. True: no process and no secret of the run is left with us."""
+        for descriptor in (self._output, self._errors):
+            if descriptor != -1:
+                os.close(descriptor)
+        return not (self._strayed or self._secrets or _has_children())
 
     # ---- start
 
@@ -154,7 +191,7 @@ class Supervisor:
             return False  # no cgroup for us, or no script to be read: nothing was started
         finally:
             if not spawn.is_back(home):  # a kill of the cgroup would hit us, too
-                self._cgroup = None
+                self._cgroup, self._strayed = None, True
         return True
 
     def _fork(self, output: int, errors: int) -> None:
@@ -178,7 +215,6 @@ class Supervisor:
             pid = os.getpid()
             rundir.write_main(self._directory, pid, tree.born(pid))
             if self._cgroup is not None:
-                rundir.write_cgroup(self._directory, self._cgroup)
                 tree.join_cgroup(self._cgroup)
         except OSError:
             pass  # the tree is still ours by descent
@@ -391,10 +427,21 @@ class Supervisor:
                 return
         except OSError:
             pass  # no room for a process: it is this one that stays, and the agent looks in time
+        os.closerange(3, self._output)  # above all the runner's pipes
+        os.closerange(self._output + 1, MOST_DESCRIPTORS)
         os.set_blocking(self._output, True)
         while os.read(self._output, READ_BYTES):
             pass
         tree.remove_cgroup(self._cgroup)
+        os._exit(0)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _exit_code(status: int | None) -> int | None:

@@ -169,17 +169,19 @@ def _is_of_run(name: str) -> bool:
     return name.startswith(CGROUP_PREFIX) and name.rpartition(".")[2].isdigit()
 
 
-def make_cgroup(home: str | None, name: str) -> str | None:
-    """The cgroup of one run; None when it cannot be had, which only weakens the sweep."""
-    path = f"{home}/{CGROUP_PREFIX}{name}"
+def cgroup_of(home: str | None, name: str) -> str:
+    """Where the cgroup of one run is made; "" where none can be."""
+    return "" if home is None else f"{home}/{CGROUP_PREFIX}{name}"
+
+
+def make_cgroup(path: str) -> str | None:
+    """The path; None when it cannot be had, which only weakens the sweep."""
     try:
-        if home is not None:
-            failpoint("cgroup")
-            os.mkdir(path)
-            return path
+        failpoint("cgroup")
+        os.mkdir(path)  # fails for "", too
     except OSError:
-        pass
-    return None
+        return None
+    return path
 
 
 def join_cgroup(path: str) -> None:
@@ -220,6 +222,13 @@ def kill_cgroup(path: str) -> None:
 
 def remove_cgroup(path: str | None) -> None:
     """Remove it unless something lives in it."""
+    if path is None:
+        return
+    try:
+        os.rmdir(path)  # most runs make none below their own
+        return
+    except OSError:
+        pass
     for directory in reversed(_cgroup_and_below(path)):
         try:
             os.rmdir(directory)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agent import rundir
 from tests.support import adopt_orphans, descendants, kill_all, until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,7 +173,8 @@ class Host:
 
     def main(self, key: Key) -> int:
         """The pid of the script's first process."""
-        return int(until(lambda: self._link(key, "main"), what="the script").split()[0])
+        directory = str(self.directory(key))
+        return until(lambda: rundir.read_main(directory), what="the script")[0]
 
     def wait_for(self, path: Path) -> str:
         """What a script wrote into a file, once its line is whole."""

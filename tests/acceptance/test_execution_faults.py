@@ -226,7 +226,7 @@ def test_a_supervisor_that_dies_at_a_named_place_leaves_no_false_exit(
 def test_a_supervisor_that_dies_before_its_mark_has_started_nothing(host: Host):
     entry = host.entry("echo hello")
     key = (entry["run"], 1)
-    host.directory(key).joinpath("lock").mkdir(parents=True)  # which it cannot open for writing
+    host.directory(key).joinpath("secrets").mkdir(parents=True)  # which it cannot read
 
     host.call("start", entry)
     host.watch(*key)

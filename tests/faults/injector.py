@@ -372,7 +372,7 @@ def _holders(folder: str) -> Iterator[tuple[int, str]]:
         if not name.isdecimal():
             continue
         for target in open_files(int(name)):
-            if target.startswith(f"{folder}/") and target.endswith("/lock"):
+            if target.startswith(f"{folder}/") and target.endswith("/spec"):
                 yield int(name), target.split("/")[-2].rpartition(".")[0]
 
 

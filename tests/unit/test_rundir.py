@@ -100,6 +100,8 @@ def test_a_later_stop_only_shortens_the_grace_of_the_first(tmp_path: Path):
 def test_a_lock_is_seen_while_it_is_held(tmp_path: Path):
     directory = str(tmp_path)
     assert not rundir.is_locked(directory)
+    (tmp_path / "spec").touch()
+    assert not rundir.is_locked(directory)
     lock = rundir.take_lock(directory)
     assert rundir.is_locked(directory)
     assert rundir.is_locked(directory)  # looking did not disturb it
