@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.rundir import read_cgroup
 from agent.tree import in_cgroup
 from tests.faults.cable import Cable
 from tests.faults.history import Birth, uptime
@@ -145,30 +146,25 @@ class BreakableFleet(Fleet):
 
     def reboot(self, name: str) -> None:
         """All processes of a host at once, and another boot id; the agent is then started."""
-        agent = self.agents[name]
-        doomed = self._processes_of(name)
-        for pid in doomed:  # none of them may see the others go
-            _send(pid, signal.SIGSTOP)
+        stopped: set[int] = set()
         for _ in range(2):  # one that is just in the midst of exec looks like nobody's
-            until(lambda: not self._kill_all(name), what="the end of a host")
+            while new := self._processes_of(name) - stopped:
+                for pid in new:  # none of them may see the others go
+                    _send(pid, signal.SIGSTOP)
+                stopped |= new
             time.sleep(0.02)
-        agent.wait()
-        (self.root / f"{name}.boot").write_text(uuid.uuid4().hex)
-
-    def _kill_all(self, name: str) -> bool:
-        """Kill what there is of a host; was there anything?"""
-        found = {pid for pid in self._processes_of(name) if alive(pid)}
-        for pid in found:
+        for pid in stopped:
             _send(pid, signal.SIGKILL)
-        return bool(found)
+        self.agents[name].wait()
+        until(lambda: not any(alive(pid) for pid in stopped), what="the end of a host")
+        (self.root / f"{name}.boot").write_text(uuid.uuid4().hex)
 
     def _processes_of(self, name: str) -> set[int]:
         agent = self.agents[name]
         below = descendants(agent.pid) if agent.running else []
         found = {pid for pid in self.leftovers() if self._belongs(pid, name)} | set(below)
-        for cgroup in (agent.state_dir / "runs").glob("*/cgroup"):
-            with contextlib.suppress(OSError):  # pruned meanwhile
-                found |= in_cgroup(os.readlink(cgroup))
+        for mark in (agent.state_dir / "runs").glob("*/mark"):
+            found |= in_cgroup(read_cgroup(str(mark.parent)))
         return found | ({agent.pid} if agent.running else set())
 
     def _belongs(self, pid: int, name: str) -> bool:
