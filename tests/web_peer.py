@@ -18,6 +18,7 @@ from tests.support import until
 from wire.errors import Refusal, from_wire
 
 ROOT = Path(__file__).resolve().parent.parent
+WEB = "web"  # the name of the key that enrols as a web server
 
 
 class WebPeer:
@@ -43,9 +44,17 @@ class WebPeer:
 
     def begin(self, method: str, token: str | None = None, **payload: Any) -> int:
         """Send a call without waiting for its answer; `address` is where the person sits."""
-        self._begun += 1
         auth = {"token": token, "address": payload.pop("address", "192.0.2.7")}
-        self._write({"id": self._begun, "method": method, "payload": {"auth": auth, **payload}})
+        return self._begin(WEB, method, {"auth": auth, **payload})
+
+    def call_as(self, key: str, method: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """As another peer of the master, with a key of its own that is made at its first call and
+        kept under this name. The answer; raises the Refusal that the master answered."""
+        return self.answer(self._begin(key, method, payload))
+
+    def _begin(self, key: str, method: str, payload: dict[str, Any]) -> int:
+        self._begun += 1
+        self._write({"id": self._begun, "key": key, "method": method, "payload": payload})
         return self._begun
 
     def is_answered(self, call: int) -> bool:
@@ -113,11 +122,19 @@ def main() -> None:
 
     lines = FileObject(sys.stdin, "r")
     join = parse_join(json.loads(lines.readline())["join"])
-    client = Client(join.endpoint, join.key, make_keys(), timeout_s=60.0)
-    client.send("register_web", RegisterWeb(VERSION, PROTOCOL, join.token), WebRegistered)
+    clients: dict[str, Client] = {}
+
+    def client_of(key: str) -> Client:
+        if key not in clients:
+            clients[key] = Client(join.endpoint, join.key, make_keys(), timeout_s=60.0)
+        return clients[key]
+
+    register = RegisterWeb(VERSION, PROTOCOL, join.token)
+    client_of(WEB).send("register_web", register, WebRegistered)
 
     def serve(call: dict[str, Any]) -> None:
         try:
+            client = client_of(call["key"])
             answer = client.call(call["method"], call["payload"], dict[str, Any])
             said: dict[str, Any] = {"answer": answer}
         except Refusal as refusal:
@@ -126,7 +143,8 @@ def main() -> None:
 
     calls = [gevent.spawn(serve, json.loads(line)) for line in lines]
     gevent.joinall(calls)
-    client.close()
+    for client in clients.values():
+        client.close()
 
 
 if __name__ == "__main__":

@@ -325,7 +325,7 @@ PAGES = (
     Route("GET", "/tasks", page_tasks.show_tasks, May.VIEWER),
     Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR),
     Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR),
-    Route("POST", "/tasks/new/preview", page_new_task.preview_form, May.OPERATOR),
+    Route("POST", "/tasks/new/preview", page_new_task.preview_form, May.VIEWER),
     Route("GET", "/scripts", page_scripts.show_scripts, May.VIEWER),
     Route("POST", "/scripts", page_scripts.add_script, May.OPERATOR),
     Route("GET", "/scripts/{script}", page_scripts.show_script, May.VIEWER),

@@ -94,5 +94,5 @@ PAGES = (
     Route("GET", "/people/{person}", page_people.show_person, ADMIN),
     Route("POST", "/people/{person}", page_people.change_person, ADMIN),
     Route("GET", "/tokens", page_tokens.show_tokens, ADMIN),
-    Route("POST", "/tokens/{token}/revoke", page_tokens.revoke_any_token, ADMIN),
+    Route("POST", "/tokens/{token}/revoke", page_tokens.revoke_any_token, VIEWER),  # one's own,
 )

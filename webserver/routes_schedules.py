@@ -86,7 +86,7 @@ PAGES = (
     Route("GET", "/schedules", page_schedules.show_schedules, VIEWER),
     Route("GET", "/schedules/new", page_schedule_form.show_new, OPERATOR),
     Route("POST", "/schedules/new", page_schedule_form.submit_new, OPERATOR),
-    Route("POST", "/schedules/preview", page_schedule_form.preview_form, OPERATOR),
+    Route("POST", "/schedules/preview", page_schedule_form.preview_form, VIEWER),
     Route("GET", "/schedules/timeline", page_schedules.show_timeline, VIEWER),
     Route("GET", "/schedules/firings", page_schedules.show_firings, VIEWER),
     Route("GET", "/schedules/{schedule}", page_schedule.show_schedule, VIEWER),
