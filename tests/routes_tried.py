@@ -157,6 +157,7 @@ API: dict[str, Example] = {
     "POST /api/v1/agents/{agent}/delete": ABOUT_HOST,
     "POST /api/v1/agents/{agent}/re-enrol": ABOUT_HOST,
     "POST /api/v1/agents/{agent}/accept-hostname": Example(renamed),
+    "POST /api/v1/ping": Example(sent(always(timeout=0.1))),
     "GET /api/v1/join-tokens": plain(),
     "POST /api/v1/join-tokens": Example(sent(always(name="x"))),
     "DELETE /api/v1/join-tokens/{join_token}": Example(about("join_token", Things.join_token)),
@@ -263,6 +264,8 @@ PAGES: dict[str, Example] = {
     "GET /": plain(),
     "POST /handouts/release": plain(),
     "GET /hosts": plain(),
+    "GET /hosts/ping": plain(),
+    "POST /hosts/ping": Example(sent(always(timeout="1"))),
     "GET /hosts/{agent}": ABOUT_HOST,
     "POST /hosts/{agent}/labels": Example(
         about("agent", Things.host, always(label="env", value="other"))

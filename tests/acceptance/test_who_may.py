@@ -6,6 +6,7 @@ What comes of it is compared with the tables of docs/operations.md, line by line
 import http.client
 import re
 import urllib.parse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.fleet import Answer, Api, Fleet
+from tests.offers import offers_of, route_of
 from tests.routes_tried import ALL, API, EXAMPLES, NEVER, Build, Example, Request
 from tests.things import LIMIT, OUTSIDE, PASSWORD, WITHIN, Caller, Things
 from tests.web_peer import WebPeer, web_peer
@@ -126,12 +128,31 @@ def walk(fleet, things, callers, caller, wanted, rows=ROUTES):
         whose = caller if caller.session else callers["alice"]
         changes = not row.route.startswith("GET ") and wanted(row) == ADMITTED
         request = built(example, things, whose, anew=changes)
-        came, told = attempt(api, row, example, request, leaving(things, caller, example))
+        came, answer = attempt(api, row, example, request, leaving(things, caller, example))
         if came != wanted(row):
-            wrong.append(f"{row.route}: {caller.name} is {came}, not {wanted(row)}: {told}")
+            wrong.append(f"{row.route}: {caller.name} is {came}, not {wanted(row)}: {told(answer)}")
+        wrong += refused_offers(row, answer, wanted)
         if example.ends == ALL and caller.session:
             caller.session = things.peer.log_in(caller.name, PASSWORD)
     assert not wrong, "\n".join(wrong)
+
+
+def refused_offers(row: Row, answer: Answer, wanted: Callable[[Row], str]) -> list[str]:
+    """What a page shows to press that would be refused to whom it is shown."""
+    if answer.status != 200 or not answer.headers.get("content-type", "").startswith("text/html"):
+        return []
+    page = row.route.partition(" ")[2]
+    routes = {one.route: one for one in ROUTES}
+    found = []
+    for method, path in offers_of(page, answer.body.decode()):
+        route = route_of(method, path, routes)
+        if route is None or wanted(routes[route]) == REFUSED:
+            found.append(f"{row.route} offers {method} {path}, which is refused")
+    return found
+
+
+def told(answer: Answer) -> str:
+    return f"{answer.status} {answer.headers.get('location', '')} {answer.body[:300]!r}"
 
 
 def leaving(things: Things, caller: Caller, example: Example) -> Caller:
@@ -156,8 +177,8 @@ def built(example: Example, things: Things, whose: Caller, anew: bool) -> Reques
 
 def attempt(
     api: Api, row: Row, example: Example, request: Request, caller: Caller
-) -> tuple[str, str]:
-    """What comes of it, and what was answered."""
+) -> tuple[str, Answer]:
+    """What comes of it, and the answer."""
     method, _, path = row.route.partition(" ")
     for name, value in request.places.items():
         path = path.replace(f"{{{name}}}", value)
@@ -169,15 +190,14 @@ def attempt(
         headers, form = browser(caller, row, request)
         answer = answered(api, method, path, form if method == "POST" else None, headers)
     location = answer.headers.get("location", "")
-    told = f"{answer.status} {location} {answer.body[:300]!r}"
     if answer.status == example.also:
-        return ADMITTED, told
+        return ADMITTED, answer
     leads_to_log_in = location.startswith("/login") and row.least != "anyone"
     if answer.status == 401 or (leads_to_log_in and not (example.ends and caller.session)):
-        return UNKNOWN, told
+        return UNKNOWN, answer
     if answer.status == 403:
-        return REFUSED, told
-    return ADMITTED if answer.status < 400 else "neither", told
+        return REFUSED, answer
+    return ADMITTED if answer.status < 400 else "neither", answer
 
 
 def program(caller: Caller, example: Example) -> dict[str, str]:

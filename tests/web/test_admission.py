@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.web.fake_master import BOB, DB1, NOW, WEB01, make_agent, make_status
+from tests.web.fake_master import ALICE, BOB, DB1, NOW, WEB01, make_agent, make_status
 from tests.web.test_pages import hidden, log_in
 from wire.errors import Conflict, InvalidValue
 from wire.joining import JoinTokensView, JoinTokenView, NewJoin
@@ -227,3 +227,12 @@ async def test_a_viewer_sees_what_waits_and_has_no_buttons(stranger, master):
     assert "aaaa-bbbb" in page
     assert ">Accept<" not in page and "/join-tokens" not in page
     assert "Revoke" not in await text_of(stranger, f"/hosts/{WEB01}")
+
+
+@pytest.mark.parametrize(("token", "offered"), [(ALICE, True), (BOB, False)])
+async def test_an_empty_fleet_offers_join_strings_to_admins_alone(stranger, master, token, offered):
+    assert (await log_in(stranger, token=token)).status == 303
+    master.answer("get_agents", Page([], total=0))
+    page = await text_of(stranger, "/hosts")
+    assert "--print-join agent" in page
+    assert ('href="/join-tokens"' in page) == offered

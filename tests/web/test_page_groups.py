@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.web.fake_master import OTTO
 from tests.web.test_pages import log_in, send
 from wire.errors import InvalidValue
 from wire.host_groups import HostGroup, HostGroups, HostGroupView, Use
@@ -85,3 +86,12 @@ async def test_it_removes_one_that_nothing_uses(browser, master):
     master.answer("remove_host_group", make_group())
     response = await send(browser, "/groups/shop/remove", {}, form_page="/groups/shop")
     assert (response.status, response.headers["Location"]) == (303, "/groups")
+
+
+@pytest.mark.parametrize(("kind", "offered"), [("person", False), ("schedule", True)])
+async def test_a_group_that_limits_somebody_is_changed_by_admins_alone(
+    stranger, master, kind, offered
+):
+    assert (await log_in(stranger, OTTO)).status == 303
+    master.answer("get_host_group", make_group(used_by=[Use(kind, "olga")]))
+    assert ('action="/groups/shop"' in await text_of(stranger, "/groups/shop")) == offered
