@@ -18,6 +18,7 @@ from master.chain import Link
 from master.clock import Attention, SteadyClock
 from master.cm import ConnectionManager
 from master.commands import KEYS, obey
+from master.composer import Composer
 from master.desk import Desk
 from master.dispatch import Dispatcher
 from master.events import Ring
@@ -29,11 +30,13 @@ from master.login import Login
 from master.passwords import Passwords
 from master.ping import Pinger
 from master.plan_desk import PlanDesk
+from master.plan_judge import PlanJudge
 from master.planner import Planner
 from master.post_office import PostOffice
 from master.purger import Purger
 from master.retention import Keep
 from master.roster import Roster
+from master.schedule_aims import ScheduleAims
 from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
 from master.script_desk import ScriptDesk
@@ -116,18 +119,14 @@ class Master:
         )
         board = Board(self._storage, self._roster, ring, self._live)
         book = self._storage.schedules
-        self._scheduler = Scheduler(
-            book, self._roster, self._dispatcher, self._live, people, self._storage.scripts
-        )
+        composer = Composer(self._live, self._storage.scripts)
+        judge = PlanJudge(composer, self._roster, self._storage.callbacks)
         self._planner = Planner(
-            self._storage.plans,
-            self._roster,
-            self._dispatcher,
-            self._live,
-            people,
-            self._storage.scripts,
+            self._storage.plans, self._roster, self._dispatcher, people, composer
         )
-        schedules = ScheduleDesk(book, self._scheduler, self._roster, self._dispatcher)
+        aims = ScheduleAims(composer, judge, self._roster, people, self._storage.callbacks)
+        self._scheduler = Scheduler(book, aims, self._dispatcher, self._planner)
+        schedules = ScheduleDesk(book, self._scheduler, aims, self._dispatcher, self._planner)
         passwords = Passwords()
         login = Login(people, passwords, Throttle(), span)
         accounts = Accounts(
@@ -163,7 +162,7 @@ class Master:
                 self._planner,
                 self._roster,
                 self._live,
-                self._storage.callbacks,
+                judge,
             ),
             CallbackDesk(self._storage.callbacks, vault, self._post.wake),
             Pinger(self._roster, self._dispatcher, self._live),

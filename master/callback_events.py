@@ -83,8 +83,7 @@ def of_task(type: str, task: Task, schedule: str | None) -> Event:
     """`schedule`: the name of the one that made the task."""
     content: dict[str, Any] = {"task": _told(task)}
     if schedule is not None:
-        content["schedule"] = {"id": task.schedule, "name": schedule}
-        content["due_at"] = iso(task.due_at)
+        content |= _of_schedule(task.schedule, schedule, task.due_at)
     return Event(
         type=type,
         object=f"task:{task.id}",
@@ -114,31 +113,50 @@ def of_firing(
     )
 
 
-def of_plan(plan: Plan, parts: Sequence[Part]) -> Event:
-    """The end of a plan, with what all of its tasks came to; told also to whom its tasks name."""
+def types_of_end(plan: Plan) -> list[str]:
+    """The events of the end of a plan, in their order."""
+    failed = plan.schedule is not None and plan.state is PlanState.FAILED
+    return [PLAN_ENDS[plan.state], *(["schedule.failed"] if failed else [])]
+
+
+def of_plan(type: str, plan: Plan, parts: Sequence[Part], schedule: str | None) -> Event:
+    """The end of a plan, with what all of its tasks came to; told also to whom its tasks name.
+
+    `schedule`: the name of the one that made the plan.
+    """
     named = {name for step in plan.steps for task in step.tasks for name in task.callbacks}
+    content: dict[str, Any] = {"plan": _plan_told(plan, parts)}
+    if schedule is not None:
+        content |= _of_schedule(plan.schedule, schedule, plan.due_at)
     return Event(
-        type=PLAN_ENDS[plan.state],
+        type=type,
         object=f"plan:{plan.id}",
         path=f"/plans/{plan.id}",
-        content={
-            "plan": {
-                "id": plan.id,
-                "name": plan.name,
-                "state": plan.state,
-                "reason": plan.reason,
-                "created_by": plan.created_by,
-                "created_at": iso(plan.created_at),
-                "ended_at": iso(plan.ended_at),
-                "steps": [
-                    {"name": step.name, "tasks": [_result(one) for one in parts if one.step == at]}
-                    for at, step in enumerate(plan.steps)
-                ],
-            }
-        },
+        content=content,
         task_name=plan.name,
+        schedule=schedule,
         callbacks=frozenset(named),
     )
+
+
+def _of_schedule(id: str | None, name: str, due_at: float | None) -> dict[str, Any]:
+    return {"schedule": {"id": id, "name": name}, "due_at": iso(due_at)}
+
+
+def _plan_told(plan: Plan, parts: Sequence[Part]) -> dict[str, Any]:
+    return {
+        "id": plan.id,
+        "name": plan.name,
+        "state": plan.state,
+        "reason": plan.reason,
+        "created_by": plan.created_by,
+        "created_at": iso(plan.created_at),
+        "ended_at": iso(plan.ended_at),
+        "steps": [
+            {"name": step.name, "tasks": [_result(one) for one in parts if one.step == at]}
+            for at, step in enumerate(plan.steps)
+        ],
+    }
 
 
 def _result(part: Part) -> dict[str, Any]:

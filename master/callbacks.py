@@ -15,7 +15,16 @@ from msgspec import Struct
 from master import audit, callback_book
 from master.audit import Act
 from master.callback_book import ACTIVE, Callback
-from master.callback_events import Event, may_tell, of_firing, of_plan, of_task, types_of, wants
+from master.callback_events import (
+    Event,
+    may_tell,
+    of_firing,
+    of_plan,
+    of_task,
+    types_of,
+    types_of_end,
+    wants,
+)
 from master.ids import new_id
 from master.plan import Part, Plan
 from master.reader import Reader
@@ -72,7 +81,7 @@ def note_task(tx: Tx, before: Task, after: Task) -> None:
         return
     types = types_of(before, after)
     if types:
-        schedule = _schedule_of(tx, after)
+        schedule = _name_of_schedule(tx, after.schedule)
         put(tx, [of_task(type, after, schedule) for type in types])
 
 
@@ -88,7 +97,8 @@ def note_firing(tx: Tx, schedule: Schedule, verdict: Verdict) -> None:
 def note_plan(tx: Tx, plan: Plan, parts: Sequence[Part]) -> None:
     """A plan has ended; `parts` are all of its tasks."""
     if is_anyone_there(tx):
-        put(tx, [of_plan(plan, parts)])
+        schedule = _name_of_schedule(tx, plan.schedule)
+        put(tx, [of_plan(type, plan, parts, schedule) for type in types_of_end(plan)])
 
 
 def is_anyone_there(tx: Tx) -> bool:
@@ -104,10 +114,10 @@ def put(tx: Tx, events: Sequence[Event]) -> None:
                 _insert(tx, callback.id, event)
 
 
-def _schedule_of(tx: Tx, task: Task) -> str | None:
-    if task.schedule is None:
+def _name_of_schedule(tx: Tx, id: str | None) -> str | None:
+    if id is None:
         return None
-    row = tx.row("name_of_schedule", id=task.schedule)
+    row = tx.row("name_of_schedule", id=id)
     return None if row is None else row[0]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from wire.plans import PlanState, PlanStep
+from wire.plans import PlanSpec, PlanState, PlanStep
 from wire.states import ENDED_TASK, RunState, TaskState
 
 SUCCEEDED, ENDED = NEEDS = ("succeeded", "ended")
@@ -54,6 +54,38 @@ class Plan(Struct, array_like=True, frozen=True, kw_only=True):
     schedule: str | None = None  # that made it
     due_at: float | None = None
     row_version: int = 0
+
+
+def begun(
+    spec: PlanSpec,
+    *,
+    id: str,
+    owner: str,
+    owner_id: str,
+    created_by: str,
+    at: float,
+    key: str | None = None,
+    body_hash: str = "",
+) -> Plan:
+    """A plan before its first step."""
+    return Plan(
+        id=id,
+        name=spec.name,
+        steps=spec.steps,
+        state=PlanState.RUNNING,
+        reason="",
+        step=0,
+        attempt=1,
+        again=ONLY_FAILED,
+        owner=owner,
+        owner_id=owner_id,
+        created_by=created_by,
+        created_at=at,
+        ended_at=None,
+        cancelled_by=None,
+        key=key,
+        body_hash=body_hash,
+    )
 
 
 class Part(Struct, frozen=True, kw_only=True):

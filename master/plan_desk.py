@@ -8,23 +8,20 @@ import contextlib
 import msgspec
 from msgspec.structs import replace
 
-from master import compose, plan_rules, submission
+from master import plan, submission
 from master.audit import Act
-from master.beside import beside
 from master.board import check_limit
-from master.callback_store import CallbackStore
 from master.ids import new_id
 from master.live import Live
 from master.owners import owner_id
-from master.plan import AGAIN, HOST_STATES, Begin, Plan, present_parts
+from master.plan import AGAIN, Begin, present_parts
 from master.plan_book import PlanBook
-from master.plan_rules import with_field
+from master.plan_judge import PlanJudge
 from master.planner import Planner
 from master.reach import check_reach, reach_of
 from master.rights import Person
 from master.roster import Roster
 from master.secrets import plain_digest
-from master.targets import Fleet
 from utils import failpoint, getLogger
 from wire.errors import Conflict, InvalidValue, NotFound, Refusal, TooLarge
 from wire.plans import (
@@ -36,7 +33,7 @@ from wire.plans import (
     PlanView,
     ResumePlan,
 )
-from wire.requests import ById, Submission
+from wire.requests import ById
 from wire.views import Page
 
 log = getLogger(__name__)
@@ -51,10 +48,10 @@ class PlanDesk:
         planner: Planner,
         roster: Roster,
         live: Live,
-        callbacks: CallbackStore,
+        judge: PlanJudge,
     ):
         self._book = book
-        self._callbacks = callbacks
+        self._judge = judge
         self._planner = planner
         self._roster = roster
         self._live = live
@@ -69,8 +66,8 @@ class PlanDesk:
 
     def get_plan_spec(self, person: Person, asked: ById) -> PlanSpec:
         """As it was submitted."""
-        plan = self._book.situation(asked.id).wait().plan
-        return PlanSpec(plan.name, plan.steps)
+        found = self._book.situation(asked.id).wait().plan
+        return PlanSpec(name=found.name, steps=found.steps)
 
     # ---- changing
 
@@ -80,14 +77,25 @@ class PlanDesk:
         submission.check_key(asked.key)
         body_hash = plain_digest(msgspec.msgpack.encode(asked.spec))
         try:
-            self._check(person, asked.spec)
+            self._judge.check(asked.spec, reach_of(person, self._roster.fleet()))
+            self._judge.check_callbacks(asked.spec)
         except Refusal:
             # The fleet may have changed since the same key made its plan.
             earlier = self._made_by(asked.key, person, body_hash)
             if earlier is None:
                 raise
             return PlanAdded(earlier, False)
-        made = self._book.add(self._plan(person, asked, body_hash), act).wait()
+        begun = plan.begun(
+            asked.spec,
+            id=new_id(),
+            owner=person.name,
+            owner_id=owner_id(person),
+            created_by=person.name,
+            at=self._live.now(),
+            key=asked.key,
+            body_hash=body_hash,
+        )
+        made = self._book.add(begun, act).wait()
         failpoint("plan_added")
         if made.created:
             log.info(f"plan {made.plan.id} ({made.plan.name}) of {person.name} accepted")
@@ -109,11 +117,11 @@ class PlanDesk:
                 f"hosts is {asked.hosts[:60]!r}; it takes one of {', '.join(AGAIN)}", field="hosts"
             )
         situation = self._book.situation(asked.id).wait()
-        plan = situation.plan
-        if plan.state in (PlanState.FAILED, PlanState.CANCELLED):
-            begun = present_parts(plan, situation.parts)
-            begin = Begin(plan.step, plan.attempt + 1 if begun else plan.attempt)
-            resumed = replace(situation, plan=replace(plan, again=asked.hosts))
+        found = situation.plan
+        if found.state in (PlanState.FAILED, PlanState.CANCELLED):
+            begun = present_parts(found, situation.parts)
+            begin = Begin(found.step, found.attempt + 1 if begun else found.attempt)
+            resumed = replace(situation, plan=replace(found, again=asked.hosts))
             self._planner.aim(resumed, begin, person)  # what could not begin is refused now
         self._book.resume(asked.id, asked.hosts, person.name, owner_id(person), act).wait()
         log.info(f"plan {asked.id} resumed by {person.name}")
@@ -122,53 +130,10 @@ class PlanDesk:
 
     # ---- below
 
-    def _plan(self, person: Person, asked: AddPlan, body_hash: str) -> Plan:
-        return Plan(
-            id=new_id(),
-            name=asked.spec.name,
-            steps=asked.spec.steps,
-            state=PlanState.RUNNING,
-            reason="",
-            step=0,
-            attempt=1,
-            again=AGAIN[0],
-            owner=person.name,
-            owner_id=owner_id(person),
-            created_by=person.name,
-            created_at=self._live.now(),
-            ended_at=None,
-            cancelled_by=None,
-            key=asked.key,
-            body_hash=body_hash,
-        )
-
     def _made_by(self, key: str | None, person: Person, body_hash: str) -> str | None:
         if key is None:
             return None
         return self._book.made_by_key(key, person.name, body_hash).wait()
-
-    def _check(self, person: Person, spec: PlanSpec) -> None:
-        """All of it, before anything runs: that some name in the last step is wrong is told now."""
-        plan_rules.check(spec)
-        fleet = self._roster.fleet()
-        reach = reach_of(person, fleet)
-        given: dict[str, set[str]] = {}
-        for number, step in enumerate(spec.steps):
-            known = fleet.knowing(given)
-            for place, task in enumerate(step.tasks):
-                with_field(
-                    f"steps[{number}].tasks[{place}]",
-                    lambda task=task, known=known: self._check_task(task, known, reach),
-                )
-            given |= {f"{step.name}:{state}": set() for state in HOST_STATES}
-
-    def _check_task(self, task: Submission, fleet: Fleet, reach: frozenset[str] | None) -> None:
-        """Its hosts are those of when its step begins."""
-        submission.check(self._planner.composer.meant(task, fleet).submission)
-        if task.callbacks:
-            self._callbacks.check_known(task.callbacks).wait()
-        ids = beside(lambda: compose.named(task, fleet))
-        check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
 
     def _check_reach_of_plan(self, person: Person, id: str) -> None:
         """A limited operator has a hand in plans of hosts that they may all use, also those of a

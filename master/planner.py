@@ -7,7 +7,7 @@ look at the plans that wait for nothing finds.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gevent.event import Event
 from msgspec.structs import replace
@@ -18,7 +18,6 @@ from master.changes import NewTask
 from master.composer import Composer
 from master.dispatch import Dispatcher
 from master.ids import new_id
-from master.live import Live
 from master.owners import owner
 from master.people_store import PeopleStore
 from master.plan import (
@@ -38,7 +37,6 @@ from master.reach import check_reach, reach_of
 from master.records import Task
 from master.rights import Person
 from master.roster import Roster
-from master.script_store import ScriptStore
 from master.targets import Fleet
 from utils import failpoint, getLogger
 from wire.errors import Conflict, Forbidden, InvalidValue, NotFound, TooLarge
@@ -64,15 +62,15 @@ class Planner:
         book: PlanBook,
         roster: Roster,
         dispatcher: Dispatcher,
-        live: Live,
         people: PeopleStore,
-        scripts: ScriptStore,
+        composer: Composer,
     ):
         self._book = book
         self._roster = roster
         self._dispatcher = dispatcher
         self._people = people
-        self.composer = Composer(live, scripts)
+        self._composer = composer
+        self.listeners: list[Callable[[Plan], None]] = []  # told of each plan that has ended
         self._woken = Event()
         self._to_do: dict[str, float] = {}  # plans to look at, and not before when
         self._swept_at = -SWEEP_S
@@ -160,6 +158,8 @@ class Planner:
         if advanced.ended is not None:
             plan = advanced.ended
             log.info(f"plan {plan.id} ({plan.name}) ended: {plan.state} {plan.reason}".rstrip())
+            for listener in self.listeners:
+                listener(plan)
 
     # ---- what a step comes to
 
@@ -229,7 +229,7 @@ class Planner:
         told: dict[str, str],
     ) -> NewTask:
         step = plan.steps[begin.step]
-        new = self.composer.task_of(
+        new = self._composer.task_of(
             task, ids, fleet, id=new_id(), created_by=f"plan {plan.name}", variables=told
         )
         return replace(new, plan=plan.id, name=new.name or f"{plan.name}: {step.name}")

@@ -70,14 +70,17 @@ def one(reader: Reader, name: str) -> ScriptView:
     """With its versions and the tasks made from it. Raises NotFound."""
     view = _view(_row(reader, name))
     view.versions = [_version_view(row) for row in reader.rows("script_versions", name=name)]
-    found = schedules_that_refer(reader)
-    schedules = [_use_of(one) for one in found if one.saved and one.saved.script == name]
+    schedules = {
+        one.id: _use_of(one)
+        for one in schedules_that_refer(reader)
+        if one.saved and one.saved.script == name
+    }
     plans = {
         one.id: ScriptUse("plan", one.id, one.name, str(one.saved.version or "latest"), "RUNNING")
         for one in plans_that_refer(reader)
         if one.saved and one.saved.script == name
     }
-    view.uses = [*schedules, *plans.values()] + [
+    view.uses = [*schedules.values(), *plans.values()] + [
         ScriptUse("task", id, title, str(number), state, iso(created_at))
         for id, title, number, state, created_at in reader.rows(
             "tasks_of_saved_script", name=name, limit=RECENT_TASKS

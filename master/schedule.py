@@ -9,13 +9,13 @@ run all the same:
     once    the newest, unless one is on time, which then stands for all of them
     each    the newest `misfire_most`
 
-none of them if it is late by more than `misfire_grace`. What runs while a task of the schedule is
-still active is up to the overlap policy:
+none of them if it is late by more than `misfire_grace`. A firing makes a task, or a plan; what runs
+while one of them is still active is up to the overlap policy:
 
     allow   runs beside it
     skip    does not run
     wait    waits for its end, one after another
-    replace the task is cancelled, and the newest firing waits until it has ended
+    replace it is cancelled, and the newest firing waits until it has ended
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ from msgspec import Struct
 from master.timing import span
 from master.when import When, dues, fires_at, next_after, shortest_s
 from utils import iso
+from wire.plans import PlanSpec
 from wire.requests import Submission
 
 ON_TIME_S = 30.0  # a master that is started anew is not away
@@ -48,20 +49,21 @@ class Misfire(StrEnum):
 
 
 class FiringState(StrEnum):
-    FIRED = "fired"  # its task was made
+    FIRED = "fired"  # its task or plan was made
     SKIPPED = "skipped"
     MISSED = "missed"
-    WAITING = "waiting"  # for the task before; becomes FIRED or SKIPPED
+    WAITING = "waiting"  # for the one before; becomes FIRED or SKIPPED
 
 
 class Schedule(Struct, array_like=True, frozen=True, kw_only=True):
     """The row of a schedule. `next_due` is the first instant that is not decided, and `next_at`
-    when it fires; both None while nothing is to come. `revision` grows with each edit."""
+    when it fires; both None while nothing is to come. `revision` grows with each edit. Either
+    `task` or `plan` is None."""
 
     id: str
     name: str
     timing: When
-    task: Submission
+    task: Submission | None
     overlap: Overlap
     misfire: Misfire
     misfire_most: int
@@ -77,15 +79,26 @@ class Schedule(Struct, array_like=True, frozen=True, kw_only=True):
     next_due: int | None = None
     next_at: float | None = None
     revision: int = 1
+    plan: PlanSpec | None = None
     row_version: int = 0
 
 
+class Work(Struct, frozen=True):
+    """What a firing has made."""
+
+    kind: str  # task | plan
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
 class Busy(Struct, frozen=True):
-    """What stands in the store beside the schedule. `active`: its tasks that have not ended;
+    """What stands in the store beside the schedule. `active`: what it has made that has not ended;
     `waiting`: due instants of the firings that wait, in order; `taken`: instants after
     `decided_until` that are decided all the same, by a clock that went ahead."""
 
-    active: Sequence[str] = ()
+    active: Sequence[Work] = ()
     waiting: Sequence[float] = ()
     taken: frozenset[float] = frozenset()
 
@@ -94,19 +107,19 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """`until`: it stands for all due instants from `due` to this one; None: for one."""
 
     due: float
-    state: FiringState  # FIRED: its task is to be made now
+    state: FiringState  # FIRED: its task or plan is to be made now
     reason: str = ""
     late_s: float = 0.0
     until: float | None = None
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """`new` are rows to be inserted, `settled` rows that wait no more. `cancel`: tasks that are
+    """`new` are rows to be inserted, `settled` rows that wait no more. `cancel`: what is
     replaced. `more`: there is more to decide at once."""
 
     new: tuple[Verdict, ...] = ()
     settled: tuple[Verdict, ...] = ()
-    cancel: tuple[str, ...] = ()
+    cancel: tuple[Work, ...] = ()
     decided_until: float
     next_due: int | None
     next_at: float | None
@@ -114,7 +127,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 def decide(schedule: Schedule, busy: Busy, now: float) -> Decision:
-    """What becomes of what is due by now, and not decided; at most AT_ONCE, and one task, of it."""
+    """What becomes of what is due by now, and not decided; at most AT_ONCE, and one firing."""
     if schedule.paused_by is not None or schedule.removed_at is not None:
         return _decision(schedule, schedule.decided_until, None)
     ripe = _ripe(schedule, now)
@@ -123,7 +136,7 @@ def decide(schedule: Schedule, busy: Busy, now: float) -> Decision:
     untaken = [due for due in ripe if due not in busy.taken]
     judged = _misfires(schedule, untaken, now)
     new, settled, cancel = _overlaps(schedule.overlap, judged, busy)
-    first = _with_one_task([*settled, *new])
+    first = _with_one_firing([*settled, *new])
     more = len(first) < len(settled) + len(new)
     settled, new = first[: len(settled)], first[len(settled) :]
     until = schedule.decided_until
@@ -158,8 +171,8 @@ def upcoming(schedule: Schedule, after: float) -> tuple[int | None, float | None
     return due, fires_at(schedule.id, schedule.timing, due)
 
 
-def _with_one_task(verdicts: list[Verdict]) -> list[Verdict]:
-    """As many of them as one transaction takes, which makes one task at most."""
+def _with_one_firing(verdicts: list[Verdict]) -> list[Verdict]:
+    """As many of them as one transaction takes, which makes one task or plan at most."""
     for place, verdict in enumerate(verdicts[:AT_ONCE]):
         if verdict.state is FiringState.FIRED:
             return verdicts[: place + 1]
@@ -200,7 +213,7 @@ def _decision(
     *,
     new: tuple[Verdict, ...] = (),
     settled: tuple[Verdict, ...] = (),
-    cancel: tuple[str, ...] = (),
+    cancel: tuple[Work, ...] = (),
     more: bool = False,
 ) -> Decision:
     when = schedule.timing
@@ -253,8 +266,8 @@ def _those_that_run(schedule: Schedule, late: Sequence[float]) -> tuple[int, str
 
 def _overlaps(
     overlap: Overlap, verdicts: list[Verdict], busy: Busy
-) -> tuple[list[Verdict], list[Verdict], tuple[str, ...]]:
-    """(verdicts on what is due, verdicts on what waited, tasks to be cancelled)."""
+) -> tuple[list[Verdict], list[Verdict], tuple[Work, ...]]:
+    """(verdicts on what is due, verdicts on what waited, what is to be cancelled)."""
     match overlap:
         case Overlap.ALLOW:
             return verdicts, [_freed(due) for due in busy.waiting], ()
@@ -278,18 +291,18 @@ def _overlaps(
 
 
 def _held_up(overlap: Overlap, verdict: Verdict, waiting: int, busy: Busy) -> Verdict:
-    task = f"task {busy.active[-1]}" if busy.active else "the task of the firing before"
+    before = str(busy.active[-1]) if busy.active else "what the firing before has made"
     if overlap is Overlap.SKIP:
-        return _as(verdict, FiringState.SKIPPED, f"{task} has not ended (overlap skip)")
+        return _as(verdict, FiringState.SKIPPED, f"{before} has not ended (overlap skip)")
     if waiting >= MAX_WAITING:
         return _as(verdict, FiringState.SKIPPED, f"{waiting} firings wait already")
-    return _as(verdict, FiringState.WAITING, f"waits for the end of {task}")
+    return _as(verdict, FiringState.WAITING, f"waits for the end of {before}")
 
 
 def _replaced(
     verdicts: list[Verdict], busy: Busy
-) -> tuple[list[Verdict], list[Verdict], tuple[str, ...]]:
-    """Of all that wait or want to run only the newest does, once the tasks have ended."""
+) -> tuple[list[Verdict], list[Verdict], tuple[Work, ...]]:
+    """Of all that wait or want to run only the newest does, once what runs has ended."""
     fired = [verdict.due for verdict in verdicts if verdict.state is FiringState.FIRED]
     newest = max([*busy.waiting, *fired], default=None)
     settled, judged = [], []
@@ -303,7 +316,7 @@ def _replaced(
             if verdict.due != newest:
                 verdict = _outrun(verdict, newest)
             elif busy.active:
-                reason = f"task {busy.active[-1]} is cancelled for it, and it waits for its end"
+                reason = f"{busy.active[-1]} is cancelled for it, and it waits for its end"
                 verdict = _as(verdict, FiringState.WAITING, reason)
         judged.append(verdict)
     return judged, settled, tuple(busy.active) if newest in fired else ()
@@ -314,7 +327,7 @@ def _outrun(verdict: Verdict, newest: float | None) -> Verdict:
 
 
 def _freed(due: float) -> Verdict:
-    return Verdict(due=due, state=FiringState.FIRED, reason="waited for the task before")
+    return Verdict(due=due, state=FiringState.FIRED, reason="waited for the one before")
 
 
 def _as(verdict: Verdict, state: FiringState, reason: str) -> Verdict:

@@ -6,6 +6,8 @@ from master import schedule_views, scheduling
 from master.audit import Act
 from master.changes import Added, NewTask
 from master.database import Database, Urgency, Verb
+from master.plan import Plan
+from master.planning import PlanMade
 from master.schedule import Schedule
 from master.schedule_views import Due
 from master.scheduling import Aim, Fired
@@ -44,8 +46,14 @@ class ScheduleBook:
             lambda tx: scheduling.run_now(tx, id, new, self._wall(), act), DIRECT
         )
 
+    def run_plan_now(self, id: str, new: Plan, act: Act) -> Verb[PlanMade]:
+        """As `run_now`, of a schedule that makes plans."""
+        return self._database.writing(
+            lambda tx: scheduling.run_plan_now(tx, id, new, self._wall(), act), DIRECT
+        )
+
     def fire(self, aim: Aim) -> Verb[Fired]:
-        """Decide what has come up of one schedule, and make its tasks."""
+        """Decide what has come up of one schedule, and make its task or plan."""
         return self._database.writing(lambda tx: scheduling.fire(tx, aim, self._wall()), DIRECT)
 
     def forget(self, age_s: float, limit: int) -> Verb[int]:

@@ -5,29 +5,30 @@ Every method runs in a greenlet of its own, for a person that the gate has admit
 
 import hashlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from master import compose, intake, schedule_views, submission, timing
+from master import intake, schedule_views, submission, timing
 from master.audit import Act
 from master.beside import beside
 from master.board import check_limit
+from master.changes import NewTask
 from master.dispatch import Dispatcher
 from master.ids import new_id
 from master.owners import owner_id
-from master.reach import check_reach, reach_of
+from master.plan import Plan
+from master.planner import Planner
 from master.rights import Person
-from master.roster import Roster
 from master.schedule import Misfire, Overlap, Schedule, upcoming
+from master.schedule_aims import ScheduleAims
 from master.schedule_book import ScheduleBook
 from master.scheduler import Scheduler
 from master.scheduling import NotDecided
-from master.submission_secrets import refuse_secrets
 from utils import getLogger
 from wire.errors import Conflict, InvalidValue, Unavailable
-from wire.requests import ById, Submission
+from wire.requests import ById
 from wire.schedules import (
     AddSchedule,
     ChangeSchedule,
@@ -36,12 +37,13 @@ from wire.schedules import (
     ListSchedules,
     PreviewSchedule,
     PreviewView,
+    Run,
     RunSchedule,
     SchedulePatch,
     ScheduleView,
     TimelineView,
 )
-from wire.views import Added, Page
+from wire.views import Page
 
 log = getLogger(__name__)
 
@@ -60,12 +62,18 @@ class ScheduleDesk:
     """Judges what people write, and tells the scheduler of every change."""
 
     def __init__(
-        self, book: ScheduleBook, scheduler: Scheduler, roster: Roster, dispatcher: Dispatcher
+        self,
+        book: ScheduleBook,
+        scheduler: Scheduler,
+        aims: ScheduleAims,
+        dispatcher: Dispatcher,
+        planner: Planner,
     ):
         self._book = book
         self._scheduler = scheduler
-        self._roster = roster
+        self._aims = aims
         self._dispatcher = dispatcher
+        self._planner = planner
 
     # ---- looking
 
@@ -111,6 +119,7 @@ class ScheduleDesk:
                 name=spec.name.strip(),
                 timing=beside(lambda: timing.parse(spec.when)),
                 task=spec.task,
+                plan=spec.plan,
                 overlap=_choice("overlap", spec.overlap, Overlap),
                 misfire=_choice("misfire", spec.misfire, Misfire),
                 misfire_most=spec.misfire_most,
@@ -128,7 +137,7 @@ class ScheduleDesk:
         if schedule.paused_by is None:
             next_due, next_at = upcoming(schedule, now)
             schedule = replace(schedule, next_due=next_due, next_at=next_at)
-        self._check_reach(person, schedule)
+        self._aims.check_reach(person, schedule)
         self._book.add(schedule, act).wait()
         log.info(f"schedule {schedule.id} ({schedule.name}) made by {person.name}")
         return self._changed(schedule)
@@ -137,8 +146,8 @@ class ScheduleDesk:
         """In effect when this returns: what is due later is due as it says now."""
         edit = self._edit_of(asked.patch)
         before = self._book.record(asked.id).wait()
-        self._check_reach(person, before)
-        self._check_reach(person, self._checked(edit(before, 0.0)))
+        self._aims.check_reach(person, before)
+        self._aims.check_reach(person, self._checked(edit(before, 0.0)))
 
         def edited(schedule: Schedule, now: float) -> Schedule:
             _refuse_outdated(schedule, asked.patch)
@@ -188,26 +197,39 @@ class ScheduleDesk:
         self._scheduler.wake()
         return {}
 
-    def run_schedule(self, person: Person, asked: RunSchedule, act: Act) -> Added:
-        """A task of it now, made by the person, beside all that is due."""
+    def run_schedule(self, person: Person, asked: RunSchedule, act: Act) -> Run:
+        """A task or plan of it now, made by the person, beside all that is due."""
         submission.check_key(asked.key)
         schedule = self._book.record(asked.id).wait()
-        fleet = self._roster.fleet()
-        ids = beside(lambda: compose.targets(schedule.task, fleet))
-        check_reach(reach_of(person, fleet), {id: fleet.by_id[id].hostname for id in ids})
-        new = self._scheduler.task_of(schedule, ids, fleet, person.name)
         body_hash = hashlib.sha256(f"run {asked.id}".encode()).hexdigest()
-        new = replace(new, id=new_id(), key=asked.key, body_hash=body_hash)
-        added = self._book.run_now(asked.id, new, act).wait()
+        made = self._aims.by_hand(schedule, person, owner_id(person))
+        if isinstance(made, Plan):
+            begun = replace(made, id=new_id(), created_at=self._book.now())
+            plan = replace(begun, key=asked.key, body_hash=body_hash)
+            run = self._begin_plan(schedule, plan, act)
+        else:
+            new = replace(made, id=new_id(), key=asked.key, body_hash=body_hash)
+            run = self._begin_task(schedule, new, act)
+        if run.created:
+            log.info(f"schedule {schedule.id} run by hand of {person.name}: {run.kind} {run.id}")
+        return run
+
+    def _begin_task(self, schedule: Schedule, new: NewTask, act: Act) -> Run:
+        added = self._book.run_now(schedule.id, new, act).wait()
         if added.created:
-            log.info(f"schedule {schedule.id} run by hand of {person.name}: task {added.task.id}")
             self._dispatcher.opened(added.task, intake.to_wake(new, added.task))
-        return Added(added.task.id, added.created)
+        return Run(added.task.id, "task", added.created)
+
+    def _begin_plan(self, schedule: Schedule, new: Plan, act: Act) -> Run:
+        made = self._book.run_plan_now(schedule.id, new, act).wait()
+        if made.created:
+            self._planner.wake(made.plan.id)
+        return Run(made.plan.id, "plan", made.created)
 
     # ---- below
 
     def _steer(self, person: Person, id: str, edit: Edit, cause: str, act: Act) -> Schedule:
-        self._check_reach(person, self._book.record(id).wait())
+        self._aims.check_reach(person, self._book.record(id).wait())
         return self._change(id, edit, cause, act)
 
     def _change(self, id: str, edit: Edit, cause: str, act: Act) -> Schedule:
@@ -219,15 +241,6 @@ class ScheduleDesk:
                 self._scheduler.settle(id)
         raise Unavailable("the schedule fires again and again just now; nothing was changed")
 
-    def _check_reach(self, person: Person, schedule: Schedule) -> None:
-        """A limited operator has a hand in schedules of their own hosts only. Raises Forbidden."""
-        fleet = self._roster.fleet()
-        reach = reach_of(person, fleet)
-        if reach is None:
-            return
-        ids = beside(lambda: compose.named(schedule.task, fleet))
-        check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
-
     def _changed(self, schedule: Schedule) -> ScheduleView:
         self._scheduler.wake()
         return self._book.view(schedule.id).wait()
@@ -235,16 +248,19 @@ class ScheduleDesk:
     def _edit_of(self, patch: SchedulePatch) -> Edit:
         """Judges what stands in the patch; the rest stays as it is when the edit is made."""
         when = patch.when
-        given = {
+        given: dict[str, Any] = {
             "name": patch.name if patch.name is UNSET else patch.name.strip(),
             "timing": when if when is UNSET else beside(lambda: timing.parse(when)),
             "task": patch.task,
+            "plan": patch.plan,
             "overlap": _choice_or_unset("overlap", patch.overlap, Overlap),
             "misfire": _choice_or_unset("misfire", patch.misfire, Misfire),
             "misfire_most": patch.misfire_most,
             "misfire_grace_s": patch.misfire_grace,
         }
         fields = {name: value for name, value in given.items() if value is not UNSET}
+        if len(fields.keys() & {"task", "plan"}) == 1:  # one takes the place of the other
+            fields = {"task": None, "plan": None} | fields
         return lambda schedule, now: replace(schedule, **fields)
 
     def _checked(self, schedule: Schedule) -> Schedule:
@@ -261,26 +277,12 @@ class ScheduleDesk:
         ):
             if not 1 <= value <= most:
                 raise InvalidValue(f"{field} is {value}; it takes 1 to {most}", field=field)
-        self._check_task(schedule.task)
-        return schedule
-
-    def _check_task(self, task: Submission) -> None:
-        """Its hosts are those of each firing: that some name is wrong is told now."""
-        try:
-            meant = self._scheduler.meant(task, self._roster.fleet()).submission
-            submission.check(meant)
-            refuse_secrets(meant)
-            if task.expect is not None:
-                raise InvalidValue(
-                    "expect is given; the hosts of a schedule are found at each firing",
-                    field="expect",
-                )
-            fleet = self._roster.fleet()
-            beside(lambda: compose.named(task, fleet))
-        except InvalidValue as error:
+        if (schedule.task is None) == (schedule.plan is None):
             raise InvalidValue(
-                f"task.{error}", field=f"task.{error.field}", details=error.details
-            ) from error
+                "task and plan: a schedule makes one of them, so give one", field="task"
+            )
+        self._aims.check(schedule)
+        return schedule
 
 
 def _refuse_outdated(schedule: Schedule, patch: SchedulePatch) -> None:

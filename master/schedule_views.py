@@ -14,6 +14,8 @@ from master.views import from_cursor, size_of, to_cursor
 from master.when import When, dues
 from utils import iso
 from wire.errors import InvalidValue
+from wire.plans import PlanSpec
+from wire.requests import Submission
 from wire.schedules import (
     ComingView,
     FiringView,
@@ -112,7 +114,8 @@ def view(
         reason=_reason(schedule, now),
         when=timing_of(schedule.timing),
         words=words(schedule.timing),
-        task=_task(schedule, script),
+        task=None if schedule.task is None else _task(schedule.task, script),
+        plan=None if schedule.plan is None else _plan(schedule.plan, script),
         overlap=schedule.overlap,
         misfire=schedule.misfire,
         misfire_most=schedule.misfire_most,
@@ -139,11 +142,19 @@ def _reason(schedule: Schedule, now: float) -> str:
     return ""
 
 
-def _task(schedule: Schedule, script: bool) -> dict[str, Any]:
-    task: dict[str, Any] = msgspec.to_builtins(schedule.task)
+def _task(task: Submission, script: bool) -> dict[str, Any]:
+    shown: dict[str, Any] = msgspec.to_builtins(task)
     if not script:
-        del task["script"], task["script_base64"]
-    return task
+        del shown["script"], shown["script_base64"]
+    return shown
+
+
+def _plan(plan: PlanSpec, script: bool) -> dict[str, Any]:
+    steps = [
+        {"name": one.name, "tasks": [_task(task, script) for task in one.tasks], "needs": one.needs}
+        for one in plan.steps
+    ]
+    return {"name": plan.name, "steps": steps}
 
 
 # ---- what became of it
@@ -178,7 +189,8 @@ def firings(
 
 
 def _firing(row: Sequence[Any]) -> FiringView:
-    schedule, name, due_at, until_at, state, reason, decided_at, late_s, task, by, task_state = row
+    schedule, name, due_at, until_at, state, reason, decided_at, late_s = row[:8]
+    task, by, task_state, plan, plan_state = row[8:]
     return FiringView(
         schedule=schedule,
         schedule_name=name,
@@ -190,6 +202,8 @@ def _firing(row: Sequence[Any]) -> FiringView:
         late_s=round(late_s, 3),
         task=task,
         task_state=task_state,
+        plan=plan,
+        plan_state=plan_state,
         by=by,
     )
 

@@ -1,4 +1,4 @@
-"""Who makes the tasks of schedules when their time has come? One loop on the hub.
+"""Who makes the tasks and plans of schedules when their time has come? One loop on the hub.
 
 It sleeps until the first firing, and is woken by every change. It finds out what the firings come
 to (the hosts that the expression names now, the rights of the owner), and the store's verb does
@@ -10,29 +10,18 @@ import time
 from collections.abc import Iterable, Sequence
 
 from gevent.event import AsyncResult, Event
-from msgspec.structs import replace
 
-from master import compose
-from master.beside import beside
-from master.changes import NewTask
-from master.composer import Composer
 from master.database import Verb
 from master.dispatch import Dispatcher
-from master.live import Live
-from master.owners import owner
-from master.people_store import PeopleStore
-from master.reach import reach_of
+from master.plan import Plan
+from master.planner import Planner
 from master.records import Task
-from master.roster import Roster
-from master.saved_submission import Filled
 from master.schedule import FiringState, Schedule
+from master.schedule_aims import ScheduleAims
 from master.schedule_book import ScheduleBook
 from master.scheduling import Aim, Fired
-from master.script_store import ScriptStore
-from master.targets import Fleet, some
 from utils import failpoint, getLogger
-from wire.errors import Forbidden, NotFound, Refusal
-from wire.requests import Submission
+from wire.errors import NotFound
 from wire.states import ENDED_TASK
 
 log = getLogger(__name__)
@@ -50,22 +39,20 @@ class Scheduler:
     def __init__(
         self,
         book: ScheduleBook,
-        roster: Roster,
+        aims: ScheduleAims,
         dispatcher: Dispatcher,
-        live: Live,
-        people: PeopleStore,
-        scripts: ScriptStore,
+        planner: Planner,
     ):
         self._book = book
-        self._composer = Composer(live, scripts)
-        self._people = people
-        self._roster = roster
+        self._aims = aims
         self._dispatcher = dispatcher
+        self._planner = planner
         self._woken = Event()
-        self._freed: set[str] = set()  # schedules of which a task has ended
+        self._freed: set[str] = set()  # schedules of which a task or plan has ended
         self._put_off: dict[str, float] = {}
         self._swept_at = 0.0
         dispatcher.listeners.append(self._saw)
+        planner.listeners.append(self._saw_end)
 
     def run(self) -> None:
         """Never returns. A store that fails for a while does not end it."""
@@ -87,10 +74,10 @@ class Scheduler:
         """Decide all that has come up of this schedule. Raises NotFound, or what the store says."""
         again = True
         while again:
-            again = self._fired(self._aimed([self._book.record(id).wait()]))
+            again = self._fired(self._aims.of([self._book.record(id).wait()]))
 
     def round(self) -> None:
-        """Fire all that is due now, and what waited for a task that has ended."""
+        """Fire all that is due now, and what waited for something that has ended."""
         self._sweep()
         while True:
             due = self._due()
@@ -134,11 +121,17 @@ class Scheduler:
             self._freed.add(task.schedule)
             self._woken.set()
 
+    def _saw_end(self, plan: Plan) -> None:
+        """As `_saw`, of a plan."""
+        if plan.schedule is not None:
+            self._freed.add(plan.schedule)
+            self._woken.set()
+
     # ---- firing
 
     def _fire(self, schedules: Sequence[Schedule]) -> None:
         for start in range(0, len(schedules), IN_ONE_COMMIT):
-            self._fired(self._aimed(schedules[start : start + IN_ONE_COMMIT]))
+            self._fired(self._aims.of(schedules[start : start + IN_ONE_COMMIT]))
 
     def _fired(self, aims: Sequence[Aim]) -> bool:
         """Do it; is there more to do at once? The next round does."""
@@ -168,89 +161,15 @@ class Scheduler:
         if fired.opened is not None:
             log.info(f"schedule {aim.schedule} fired: task {fired.opened.task.id}")
             self._dispatcher.opened(fired.opened.task, list(fired.opened.waiting))
+        for plan in fired.plans:
+            log.info(f"schedule {aim.schedule} fired: plan {plan} begins or is replaced")
+            self._planner.wake(plan)
         missed = [one for one in fired.verdicts if one.state is FiringState.MISSED]
         if missed:
             log.warning(
                 f"schedule {aim.schedule} missed {len(missed)} due instants, "
                 f"the last: {missed[-1].reason}"
             )
-
-    # ---- what a firing comes to
-
-    def _aimed(self, schedules: Sequence[Schedule]) -> list[Aim]:
-        """Expressions are resolved beside the hub, each once."""
-        fleet = self._roster.fleet()
-        resolved = beside(lambda: _resolved(schedules, fleet))
-        owners = {schedule.owner_id: schedule.owner for schedule in schedules}
-        reaches = {id: self._reach(id, name, fleet) for id, name in owners.items()}
-        return [
-            self._aim(schedule, found, reaches[schedule.owner_id], fleet)
-            for schedule, found in zip(schedules, resolved, strict=True)
-        ]
-
-    def _reach(self, owner_id: str, name: str, fleet: Fleet) -> frozenset[str] | Refusal | None:
-        """The hosts that an owner may use now, None for all; or why there are none."""
-        try:
-            return reach_of(owner(self._people, name, owner_id), fleet)
-        except Refusal as refusal:
-            return refusal
-
-    def _aim(
-        self,
-        schedule: Schedule,
-        found: list[str] | Refusal,
-        reach: frozenset[str] | Refusal | None,
-        fleet: Fleet,
-    ) -> Aim:
-        try:
-            if isinstance(found, Refusal):
-                raise found
-            if isinstance(reach, Refusal):
-                raise reach
-            _check_reach(schedule, reach, found, fleet)
-            task = self.task_of(schedule, found, fleet, f"schedule {schedule.name}")
-        except Refusal as refusal:
-            return Aim(schedule.id, schedule.revision, None, str(refusal))
-        return Aim(schedule.id, schedule.revision, task)
-
-    def task_of(self, schedule: Schedule, ids: list[str], fleet: Fleet, created_by: str) -> NewTask:
-        """Its task, without an id of its own yet. Raises Refusal."""
-        new = self._composer.task_of(schedule.task, ids, fleet, created_by=created_by)
-        return _bound(new, schedule)
-
-    def meant(self, task: Submission, fleet: Fleet) -> Filled:
-        """The task of a schedule with the script that it has now."""
-        return self._composer.meant(task, fleet)
-
-
-def _check_reach(
-    schedule: Schedule, reach: frozenset[str] | None, ids: Sequence[str], fleet: Fleet
-) -> None:
-    """Raises Forbidden with the hosts that the owner may not use."""
-    outside = [] if reach is None else [id for id in ids if id not in reach]
-    if outside:
-        names = some([fleet.by_id[id].hostname for id in outside])
-        raise Forbidden(f"its owner {schedule.owner} is limited to other hosts than {names}")
-
-
-def _bound(new: NewTask, schedule: Schedule) -> NewTask:
-
-    return replace(new, schedule=schedule.id, name=new.name or schedule.name)
-
-
-def _resolved(schedules: Sequence[Schedule], fleet: Fleet) -> list[list[str] | Refusal]:
-    """In a native thread. Many schedules have the same expression."""
-    known: dict[str, list[str] | Refusal] = {}
-    found = []
-    for schedule in schedules:
-        key = repr(schedule.task.targets)
-        if key not in known:
-            try:
-                known[key] = compose.targets(schedule.task, fleet)
-            except Refusal as refusal:
-                known[key] = refusal
-        found.append(known[key])
-    return found
 
 
 def together(verbs: Sequence[Verb[Fired]]) -> list[Fired | BaseException]:

@@ -1,6 +1,6 @@
 """How do schedules and their firings come into the store? Verbs, each one transaction.
 
-What becomes of a due instant is written in the transaction that makes its task: its row in
+What becomes of a due instant is written in the transaction that makes its task or plan: its row in
 `firings`, whose primary key is schedule and instant, the task with its runs, and the schedule's
 `decided_until`, only if the schedule's row is still the one that was read. So each instant is
 decided once, by however many processes, and whichever of them is killed.
@@ -15,10 +15,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master import audit, callbacks, intake, ledger
+from master import audit, callbacks, intake, ledger, planning
 from master.audit import Act
 from master.changes import Added, Changed, NewTask
 from master.ids import new_id
+from master.plan import Plan
+from master.planning import PlanMade
 from master.reader import Reader
 from master.records import Task
 from master.rows import to_json
@@ -27,6 +29,7 @@ from master.schedule import (
     FiringState,
     Schedule,
     Verdict,
+    Work,
     decide,
     is_ripe,
     put_off,
@@ -46,14 +49,15 @@ class NotDecided(Exception):
 
 
 class Aim(Struct, frozen=True):
-    """What the schedule's firings come to now: a task without id, or why there can be none.
+    """What the schedule's firings come to now: a task or a plan, without id, or why there can be
+    none.
 
     `revision`: of the schedule that it was found for.
     """
 
     schedule: str
     revision: int
-    task: NewTask | None
+    made: NewTask | Plan | None
     refusal: str = ""
 
 
@@ -65,9 +69,11 @@ class Opened(Struct, frozen=True):
 
 
 class Fired(Struct, frozen=True):
-    """`again`: there is more to decide, or the schedule was edited meanwhile."""
+    """`plans`: those that were made or cancelled. `again`: there is more to decide, or the schedule
+    was edited meanwhile."""
 
     opened: Opened | None = None
+    plans: tuple[str, ...] = ()
     changed: tuple[Changed, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     again: bool = False
@@ -134,21 +140,36 @@ def _take_away(tx: Tx, schedule: Schedule, now: float, cause: str, *, waiting: b
 def run_now(tx: Tx, id: str, new: NewTask, now: float, act: Act) -> Added:
     """A firing by hand, beside all due instants. The same key again gives the same task.
 
-    Raises Conflict if a task of it is active, unless they may run beside each other.
+    Raises Conflict if something of it is active, unless they may run beside each other.
     """
     schedule = known(tx, id)
     if new.key is not None and tx.row("idempotency_key", caller=new.created_by, key=new.key):
         return intake.add_task(tx, new, act)
-    active = _active(tx, id)
+    at = _by_hand(tx, schedule, Work("task", new.id), now, act)
+    return intake.add_task(tx, replace(new, due_at=at), act)
+
+
+def run_plan_now(tx: Tx, id: str, new: Plan, now: float, act: Act) -> PlanMade:
+    """As `run_now`, of a schedule that makes plans."""
+    schedule = known(tx, id)
+    if new.key is not None and tx.row("plan_by_key", created_by=new.created_by, key=new.key):
+        return planning.add(tx, new, act)
+    at = _by_hand(tx, schedule, Work("plan", new.id), now, act)
+    return planning.add(tx, replace(new, due_at=at), act)
+
+
+def _by_hand(tx: Tx, schedule: Schedule, work: Work, now: float, act: Act) -> float:
+    """Write its firing; for which instant."""
+    active = _active(tx, schedule.id)
     if active and schedule.overlap != "allow":
         raise Conflict(
-            f"task {active[-1]} of this schedule has not ended, and its overlap policy is "
-            f"{schedule.overlap}; wait for the task, or cancel it"
+            f"{active[-1]} of this schedule has not ended, and its overlap policy is "
+            f"{schedule.overlap}; wait for its end, or cancel it"
         )
-    at = _free_instant(tx, id, now)
+    at = _free_instant(tx, schedule.id, now)
     verdict = Verdict(due=at, state=FiringState.FIRED, reason=f"by hand of {act.who}")
-    _insert(tx, schedule, verdict, now, task=new.id, by=act.who)
-    return intake.add_task(tx, replace(new, due_at=at), act)
+    _insert(tx, schedule, verdict, now, work, by=act.who)
+    return at
 
 
 def _free_instant(tx: Tx, id: str, now: float) -> float:
@@ -179,14 +200,30 @@ def fire(tx: Tx, aim: Aim, now: float) -> Fired:
     if moved != schedule:
         _move(tx, moved)
     act = Act(f"schedule {schedule.name}", "system", "schedule.fire")
-    changed = tuple(ledger.cancel_task(tx, task, act) for task in decision.cancel)
-    opened = [
+    changed, plans = _cancelled(tx, decision.cancel, act)
+    made = [
         *(_carry_out(tx, schedule, one, aim, now, act, _settle) for one in decision.settled),
         *(_carry_out(tx, schedule, one, aim, now, act, _insert) for one in decision.new),
     ]
-    again = decision.more or any(one.ended for one in changed)  # what it waits for is over
-    verdicts = (*decision.settled, *decision.new)
-    return Fired(next(filter(None, opened), None), changed, verdicts, again)
+    return Fired(
+        opened=next((one for one in made if isinstance(one, Opened)), None),
+        plans=(*plans, *(one.id for one in made if isinstance(one, Plan))),
+        changed=changed,
+        verdicts=(*decision.settled, *decision.new),
+        again=decision.more or any(one.ended for one in changed),  # what it waits for is over
+    )
+
+
+def _cancelled(
+    tx: Tx, works: Sequence[Work], act: Act
+) -> tuple[tuple[Changed, ...], tuple[str, ...]]:
+    """What that has changed, and the plans among them."""
+    changed: list[Changed] = []
+    plans = tuple(work.id for work in works if work.kind == "plan")
+    for plan in plans:
+        changed += planning.cancel(tx, plan, act).changed
+    changed += [ledger.cancel_task(tx, work.id, act) for work in works if work.kind == "task"]
+    return tuple(changed), plans
 
 
 Write = Callable[..., bool]
@@ -200,17 +237,21 @@ def _carry_out(
     now: float,
     act: Act,
     write: Write,
-) -> Opened | None:
-    """Write the row, and make the task if it fires; nothing if another process was first."""
+) -> Opened | Plan | None:
+    """Write the row, and make task or plan if it fires; nothing if another process was first."""
     if verdict.state is not FiringState.FIRED:
         write(tx, schedule, verdict, now)
         return None
-    if aim.task is None:
+    if aim.made is None:
         skipped = replace(verdict, state=FiringState.SKIPPED, reason=aim.refusal)
         write(tx, schedule, skipped, now)
         return None
-    new = replace(aim.task, id=new_id(), due_at=verdict.due)
-    if not write(tx, schedule, verdict, now, task=new.id):
+    if isinstance(aim.made, Plan):
+        plan = replace(aim.made, id=new_id(), created_at=tx.now, due_at=verdict.due)
+        is_ours = write(tx, schedule, verdict, now, Work("plan", plan.id))
+        return planning.add(tx, plan, act).plan if is_ours else None
+    new = replace(aim.made, id=new_id(), due_at=verdict.due)
+    if not write(tx, schedule, verdict, now, Work("task", new.id)):
         return None
     task = intake.add_task(tx, new, act).task
     return Opened(task, tuple(intake.to_wake(new, task)))
@@ -227,9 +268,11 @@ def _busy(tx: Tx, schedule: Schedule, now: float) -> Busy:
     )
 
 
-def _active(tx: Tx, id: str) -> list[str]:
+def _active(tx: Tx, id: str) -> list[Work]:
     """In the order in which they were made, which that of their ids is."""
-    return sorted(task for (task,) in tx.rows("active_tasks_of_schedule", schedule=id))
+    tasks = [Work("task", task) for (task,) in tx.rows("active_tasks_of_schedule", schedule=id)]
+    plans = [Work("plan", plan) for (plan,) in tx.rows("active_plans_of_schedule", schedule=id)]
+    return sorted(tasks + plans, key=lambda work: work.id)
 
 
 def forget(tx: Tx, before: float, limit: int) -> int:
@@ -240,7 +283,7 @@ def forget(tx: Tx, before: float, limit: int) -> int:
 
 
 def _note(tx: Tx, act: Act, schedule: Schedule) -> None:
-    """Not its script, arguments or environment, which may hold secrets."""
+    """Not its scripts, arguments or environments, which may hold secrets."""
     audit.append(
         tx,
         act,
@@ -248,8 +291,14 @@ def _note(tx: Tx, act: Act, schedule: Schedule) -> None:
         name=schedule.name,
         revision=schedule.revision,
         when=words(schedule.timing),
-        targets=schedule.task.targets,
+        **_said(schedule),
     )
+
+
+def _said(schedule: Schedule) -> dict[str, Any]:
+    if schedule.plan is not None:
+        return {"steps": len(schedule.plan.steps)}
+    return {} if schedule.task is None else {"targets": schedule.task.targets}
 
 
 # ---- rows
@@ -279,7 +328,9 @@ def _refuse_taken(tx: Tx, schedule: Schedule) -> None:
 
 def _columns(schedule: Schedule) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(schedule, name) for name in schedule.__struct_fields__}
-    return {**fields, "timing": to_json(schedule.timing), "task": to_json(schedule.task)}
+    nested = {name: to_json(fields[name]) for name in ("timing", "task")}
+    plan = None if schedule.plan is None else to_json(schedule.plan)
+    return {**fields, **nested, "plan": plan}
 
 
 def _update(tx: Tx, schedule: Schedule) -> None:
@@ -305,7 +356,7 @@ def _insert(
     schedule: Schedule,
     verdict: Verdict,
     now: float,
-    task: str | None = None,
+    work: Work | None = None,
     by: str | None = None,
 ) -> bool:
     """False: the instant was decided already."""
@@ -318,8 +369,8 @@ def _insert(
         reason=verdict.reason,
         decided_at=now,
         late_s=verdict.late_s,
-        task=task,
         by_hand=by,
+        **_made(work),
     )
     if inserted:
         callbacks.note_firing(tx, schedule, verdict)
@@ -327,7 +378,7 @@ def _insert(
 
 
 def _settle(
-    tx: Tx, schedule: Schedule, verdict: Verdict, now: float, task: str | None = None
+    tx: Tx, schedule: Schedule, verdict: Verdict, now: float, work: Work | None = None
 ) -> bool:
     """False: it waits no more."""
     settled = tx.execute(
@@ -336,9 +387,17 @@ def _settle(
         due_at=verdict.due,
         state=verdict.state,
         reason=verdict.reason,
-        task=task,
         decided_at=now,
+        **_made(work),
     )
     if settled:
         callbacks.note_firing(tx, schedule, verdict)
     return settled > 0
+
+
+def _made(work: Work | None) -> dict[str, str | None]:
+    """The columns that say what it has made."""
+    return {
+        kind: work.id if work is not None and work.kind == kind else None
+        for kind in ("task", "plan")
+    }

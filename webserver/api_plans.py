@@ -6,7 +6,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from webserver.answers import json_answer
-from webserver.api_tasks import idempotency_key
+from webserver.api_tasks import check_size, idempotency_key
 from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller, Master
 from webserver.parameters import NoQuery, PageQuery
@@ -43,6 +43,8 @@ async def add_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.Stre
 
 
 async def submit(master: Master, caller: Caller, spec: PlanSpec, key: str) -> PlanAdded:
+    """Hand a plan to the master; what is too large never reaches the wire."""
+    check_sizes(spec)
     try:
         return await master.call("add_plan", AddPlan(caller.auth, spec, key), PlanAdded)
     except Busy:
@@ -53,6 +55,13 @@ async def submit(master: Master, caller: Caller, spec: PlanSpec, key: str) -> Pl
             f"request again with the header Idempotency-Key: {key}, it never makes a second plan",
             details={"idempotency_key": key},
         ) from refusal
+
+
+def check_sizes(spec: PlanSpec) -> None:
+    """Raises TooLarge: what the master would refuse is not sent to it."""
+    for step in spec.steps:
+        for task in step.tasks:
+            check_size(task)
 
 
 async def list_plans(request: web.Request, caller: Caller, asked: PageQuery) -> web.StreamResponse:

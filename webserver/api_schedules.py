@@ -3,14 +3,16 @@
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, UnsetType
 
+from webserver import api_plans
 from webserver.answers import json_answer
-from webserver.api_tasks import Made, check_size, idempotency_key
+from webserver.api_tasks import check_size, idempotency_key
 from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery, PageQuery, Text
-from wire.requests import ById
+from wire.plans import PlanSpec
+from wire.requests import ById, Submission
 from wire.schedules import (
     AddSchedule,
     ChangeSchedule,
@@ -19,6 +21,7 @@ from wire.schedules import (
     ListSchedules,
     PreviewSchedule,
     PreviewView,
+    Run,
     RunSchedule,
     SchedulePatch,
     ScheduleSpec,
@@ -26,7 +29,7 @@ from wire.schedules import (
     TimelineView,
     Timing,
 )
-from wire.views import Added, Page
+from wire.views import Page
 
 State = Literal["active", "paused", "ended"]
 Became = Literal["fired", "skipped", "missed", "waiting"]
@@ -58,6 +61,13 @@ class Gone(Struct):
     id: str
 
 
+class Begun(Struct):
+    """What was made, and is on disk."""
+
+    id: str
+    kind: Literal["task", "plan"]
+
+
 async def list_schedules(
     request: web.Request, caller: Caller, asked: SchedulesQuery
 ) -> web.StreamResponse:
@@ -68,15 +78,15 @@ async def list_schedules(
 
 
 async def get_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
-    """With its task, its script and what became of the last due instant."""
+    """With its task or plan, its scripts and what became of the last due instant."""
     return await _by_word(request, caller, "get_schedule")
 
 
 async def add_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
-    """201 once it is durable, and in effect. Whoever makes it is its owner: its tasks are made with
-    their rights, judged anew at each firing."""
+    """201 once it is durable, and in effect. It makes a task or a plan. Whoever makes it is its
+    owner: its tasks are made with their rights, judged anew at each firing."""
     spec = parse_json(await read_body(request), ScheduleSpec)
-    check_size(spec.task)
+    check_sizes(spec.task, spec.plan)
     ask = AddSchedule(caller.auth, spec)
     made = await request.app[MASTER].call("add_schedule", ask, ScheduleView)
     headers = {"Location": f"/api/v1/schedules/{made.id}"}
@@ -84,11 +94,11 @@ async def add_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.
 
 
 async def change_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
-    """What is given takes the place of what was, `when` and `task` as a whole; the rest stays. In
-    effect at once; whoever edits it is its owner from then on."""
+    """What is given takes the place of what was, `when`, `task` and `plan` as a whole, a task also
+    that of a plan; the rest stays. In effect at once; whoever edits it is its owner from then
+    on."""
     patch = parse_json(await read_body(request), SchedulePatch)
-    if isinstance(patch.task, Struct):
-        check_size(patch.task)
+    check_sizes(patch.task, patch.plan)
     ask = ChangeSchedule(caller.auth, identifier(request, "schedule"), patch)
     return await json_answer(
         request, await request.app[MASTER].call("change_schedule", ask, ScheduleView)
@@ -114,14 +124,23 @@ async def remove_schedule(request: web.Request, caller: Caller, _: NoQuery) -> w
 
 
 async def run_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
-    """Its task now, made by the caller, beside all that is due. 409 while a task of it is active,
-    unless its overlap policy is `allow`."""
+    """Its task or plan now, made by the caller, beside all that is due. 409 while one of it is
+    active, unless its overlap policy is `allow`."""
     await refuse_body(request)
     key = idempotency_key(request.headers.getall("Idempotency-Key", []))
     ask = RunSchedule(caller.auth, identifier(request, "schedule"), key)
-    added = await request.app[MASTER].call("run_schedule", ask, Added)
-    headers = {"Location": f"/api/v1/tasks/{added.id}"}
-    return await json_answer(request, Made(added.id), status=201, headers=headers)
+    run = await request.app[MASTER].call("run_schedule", ask, Run)
+    headers = {"Location": f"/api/v1/{run.kind}s/{run.id}"}
+    begun = Begun(run.id, "plan" if run.kind == "plan" else "task")
+    return await json_answer(request, begun, status=201, headers=headers)
+
+
+def check_sizes(task: Submission | UnsetType | None, plan: PlanSpec | UnsetType | None) -> None:
+    """Raises TooLarge for a script that no master takes."""
+    if isinstance(task, Submission):
+        check_size(task)
+    if isinstance(plan, PlanSpec):
+        api_plans.check_sizes(plan)
 
 
 async def preview_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:

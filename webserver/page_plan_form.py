@@ -9,6 +9,7 @@ from webserver.forms import filters, own_form, see
 from webserver.page_frame import framed
 from webserver.plan_draft import (
     MAX_STEPS,
+    NEEDS,
     PlanDraft,
     change,
     fresh_plan,
@@ -19,8 +20,6 @@ from webserver.plan_draft import (
 from wire.errors import Refusal, Unauthenticated
 from wire.plans import PlanSpec
 from wire.requests import ById
-
-NEEDS = {"succeeded": "all of it has succeeded", "ended": "all of it has ended"}
 
 
 async def show_form(request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -58,7 +57,7 @@ async def _page(
         caller,
         "plan_form.html",
         status=status,
-        draft=draft,
+        plan=draft,
         needs=NEEDS,
         most=MAX_STEPS,
     )

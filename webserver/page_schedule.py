@@ -15,8 +15,7 @@ from webserver.schedule_draft import MISFIRES, OVERLAPS, schedule_from
 from webserver.words import settings_in_words
 from wire.errors import InvalidValue
 from wire.requests import ById
-from wire.schedules import PreviewSchedule, PreviewView, RunSchedule, ScheduleView
-from wire.views import Added
+from wire.schedules import PreviewSchedule, PreviewView, Run, RunSchedule, ScheduleView
 
 SHOWN = 10
 
@@ -32,7 +31,8 @@ async def show_schedule(request: web.Request, caller: Caller) -> web.StreamRespo
         "schedule.html",
         schedule=schedule,
         script=schedule_from(schedule).texts["script"],
-        settings=settings_in_words(schedule.task),
+        settings=settings_in_words(schedule.task or {}),
+        in_words=settings_in_words,
         overlap=OVERLAPS.get(schedule.overlap, schedule.overlap),
         misfire=MISFIRES.get(schedule.misfire, schedule.misfire),
         preview=await _preview(request, caller, schedule),
@@ -59,8 +59,8 @@ async def run_now(request: web.Request, caller: Caller) -> web.StreamResponse:
     form = await own_form(request)
     key = idempotency_key([form.word("key")] if form.word("key") else [])
     ask = RunSchedule(caller.auth, identifier(request, "schedule"), key)
-    added = await request.app[MASTER].call("run_schedule", ask, Added)
-    return see(f"/tasks/{added.id}")
+    run = await request.app[MASTER].call("run_schedule", ask, Run)
+    return see(f"/{run.kind}s/{run.id}")
 
 
 async def pause(request: web.Request, caller: Caller) -> web.StreamResponse:

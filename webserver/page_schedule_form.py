@@ -6,13 +6,14 @@ from zoneinfo import available_timezones
 
 from aiohttp import web
 
-from webserver.api_tasks import check_size
+from webserver.api_schedules import check_sizes
 from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.draft_saved import DraftSaved, shown_saved
 from webserver.forms import filters, own_form, see
 from webserver.page_draft import draft_from
 from webserver.page_frame import framed
+from webserver.plan_draft import MAX_STEPS, NEEDS, change
 from webserver.rendering import render
 from webserver.schedule_draft import (
     KINDS,
@@ -20,6 +21,7 @@ from webserver.schedule_draft import (
     OVERLAPS,
     ScheduleDraft,
     fresh_schedule,
+    fresh_schedule_of_plan,
     patch_of,
     schedule_from,
     schedule_of_form,
@@ -28,6 +30,7 @@ from webserver.schedule_draft import (
 )
 from webserver.words import BETWEEN_WAVES
 from wire.errors import Forbidden, Refusal, Unauthenticated
+from wire.plans import PlanSpec
 from wire.requests import ById, GetTaskTargets
 from wire.schedules import (
     AddSchedule,
@@ -42,8 +45,15 @@ SHOWN = 10  # instants of the preview
 
 
 async def show_new(request: web.Request, caller: Caller) -> web.StreamResponse:
-    """Empty, with a `saved` script at a `version`, or with `from` what a task was."""
-    given = filters(request, "from", "saved", "version")
+    """Empty, with a `saved` script at a `version`, or with `from` what a task was; with `what` plan
+    for a plan, and with `plan` for what one was."""
+    given = filters(request, "from", "saved", "version", "what", "plan")
+    if "plan" in given:
+        ask = ById(caller.auth, given["plan"])
+        spec = await request.app[MASTER].call("get_plan_spec", ask, PlanSpec)
+        return await _form_page(request, caller, fresh_schedule_of_plan(spec), None)
+    if given.get("what") == "plan":
+        return await _form_page(request, caller, fresh_schedule_of_plan(), None)
     draft = fresh_schedule()
     draft.saved = DraftSaved(given.get("saved", ""), given.get("version", ""))
     if "from" in given:
@@ -85,13 +95,15 @@ async def preview_form(request: web.Request, caller: Caller) -> web.StreamRespon
 async def _submit(request: web.Request, caller: Caller, id: str | None) -> web.StreamResponse:
     form = await own_form(request)
     draft = schedule_of_form(form)
+    if draft.plan is not None and change(draft.plan, form.word("do")):
+        return await _form_page(request, caller, draft, id)
     spec = spec_of(draft)
     if form.word("do") == "preview":
         return await _form_page(request, caller, draft, id)
-    if draft.errors:
+    if draft.is_wrong:
         return await _form_page(request, caller, draft, id, 422)
     try:
-        check_size(spec.task)
+        check_sizes(spec.task, spec.plan)
         saved = await _save(request, caller, draft, id)
     except (Unauthenticated, Forbidden):
         raise
@@ -126,6 +138,9 @@ async def _form_page(
         "schedule_form.html",
         status=status,
         draft=draft,
+        plan=draft.plan,
+        needs=NEEDS,
+        most=MAX_STEPS,
         saved=await shown_saved(request.app[MASTER], caller, draft.saved),
         schedule=id,
         preview=preview,

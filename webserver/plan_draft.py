@@ -16,6 +16,7 @@ from wire.requests import Submission
 
 OF_TASK = ("script", "targets", "parallel", "fail_count", "timeout")
 FIELDS = ("step", "needs", *OF_TASK)
+NEEDS = {"succeeded": "all of it has succeeded", "ended": "all of it has ended"}
 FIRST_STEPS = 2
 MAX_STEPS = 50
 
@@ -111,12 +112,12 @@ def change(draft: PlanDraft, do: str) -> bool:
 def spec_of(draft: PlanDraft) -> PlanSpec:
     """The plan that the draft describes; what cannot be read goes to its errors."""
     if draft.text is None:
-        return PlanSpec(draft.name, [_step(step) for step in draft.steps])
+        return PlanSpec(name=draft.name, steps=[_step(step) for step in draft.steps])
     try:
         return parse_json(draft.text.encode(), PlanSpec)
     except (Malformed, InvalidValue) as refusal:
         draft.errors["spec"] = refusal.message
-        return PlanSpec("", [])
+        return PlanSpec(steps=[])
 
 
 def _step(step: StepDraft) -> PlanStep:

@@ -1,7 +1,7 @@
 """Which rows of the table of routes are about schedules?"""
 
 from webserver import api_schedules, page_schedule, page_schedule_form, page_schedules
-from webserver.api_tasks import KEY, Made
+from webserver.api_tasks import KEY
 from webserver.endpoint import Answer, Header, Listing, May, Route, api
 from webserver.parameters import NoQuery
 from wire.errors import Conflict, StoreFull
@@ -21,7 +21,7 @@ _ONE = _ALL + "/{schedule}"
 _KEY = {
     "Idempotency-Key": Header(
         "1 to 200 printable ASCII characters of your choice: the same key with the same request "
-        "makes one task, however often it is sent.",
+        "makes one task or plan, however often it is sent.",
         KEY,
     )
 }
@@ -67,8 +67,8 @@ API = (
     ),
     api(
         "POST", _ONE + "/run", api_schedules.run_schedule, OPERATOR, NoQuery,
-        "Run a schedule's task now",
-        Answer(Made, 201, headers={"Location": "Path of the new task."}),
+        "Run a schedule's task or plan now",
+        Answer(api_schedules.Begun, 201, headers={"Location": "Path of the new task or plan."}),
         headers=_KEY, refuses=(Conflict, StoreFull),
     ),
     api(

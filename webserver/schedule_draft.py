@@ -2,16 +2,20 @@
 
 import base64
 import binascii
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from webserver import plan_draft
 from webserver.draft_saved import DraftSaved
 from webserver.forms import Form
 from webserver.page_draft import Draft, draft_of, fresh_draft, submission_of, texts_of
+from webserver.plan_draft import PlanDraft, as_json, fresh_plan, plan_from, plan_of_form
 from webserver.text import exact_duration, parse_duration
+from wire.plans import PlanSpec
 from wire.requests import Submission
 from wire.schedules import SchedulePatch, ScheduleSpec, ScheduleView, Timing
 
@@ -46,16 +50,38 @@ USUAL = {
 }
 
 
+@dataclass
 class ScheduleDraft(Draft):
-    """The draft of a task, with the texts of the schedule beside its own."""
+    """The draft of a task, with the texts of the schedule beside its own; or with that of a plan,
+    and then what is said of a task does not count."""
+
+    plan: PlanDraft | None = None
 
     def blame(self, name: str | None, sentence: str) -> None:
-        """The master names the fields of timing and task as `when.…` and `task.…`."""
+        """The master names the fields of timing, task and plan as `when.…`, `task.…`, `plan.…`."""
+        if self.plan is not None and (name or "").startswith("plan."):
+            own = str(name).removeprefix("plan.")
+            self.plan.blame(own, sentence.removeprefix("plan."))
+            return
         place = (name or "").removeprefix("when.").removeprefix("task.")
         if place in SCHEDULE_TEXTS:
             self.errors[place] = sentence
         else:
             super().blame(place or None, sentence)
+
+    @property
+    def is_wrong(self) -> bool:
+        return bool(self.errors) or (self.plan is not None and self.plan.is_wrong)
+
+    @property
+    def sentence(self) -> str:
+        """What is to be said of the form as a whole."""
+        of_plan = {} if self.plan is None else self.plan.errors
+        told = [errors[""] for errors in (self.errors, of_plan) if "" in errors]
+        return " ".join([*(told or ["Not saved: see the marked fields."]), *self._told_aside()])
+
+    def _told_aside(self) -> list[str]:
+        return [self.errors["revision"]] if "revision" in self.errors else []
 
 
 def fresh_schedule(task: Draft | None = None) -> ScheduleDraft:
@@ -64,21 +90,37 @@ def fresh_schedule(task: Draft | None = None) -> ScheduleDraft:
     return ScheduleDraft(task.texts | USUAL, task.ticked, errors=task.errors, saved=task.saved)
 
 
+def fresh_schedule_of_plan(spec: PlanSpec | None = None) -> ScheduleDraft:
+    """Empty, or with what a plan was."""
+    draft = fresh_schedule()
+    draft.plan = fresh_plan()
+    if spec is not None:
+        draft.texts["name"] = spec.name
+        draft.plan = _plan_of(spec, spec.name)
+    return draft
+
+
 def schedule_of_form(form: Form) -> ScheduleDraft:
     task = draft_of(form)
     texts = {name: form.word(name) for name in SCHEDULE_TEXTS if name in form.fields}
-    return ScheduleDraft(task.texts | USUAL | texts, task.ticked, saved=task.saved)
+    draft = ScheduleDraft(task.texts | USUAL | texts, task.ticked, saved=task.saved)
+    if form.word("what") == "plan":
+        draft.plan = plan_of_form(form)
+        draft.plan.name = ""  # it is called like the schedule
+    return draft
 
 
 def schedule_from(schedule: ScheduleView) -> ScheduleDraft:
     """To edit it: times on the clock of its zone, as people write them."""
-    when, submission = schedule.when, msgspec.convert(schedule.task, Submission)
-    draft = ScheduleDraft({})
+    when, draft = schedule.when, ScheduleDraft({})
+    submission = msgspec.convert(schedule.task or {}, Submission)
     draft.texts = texts_of(submission, _script(draft, submission)) | USUAL
     if submission.saved is not None:
         number = "" if submission.saved.version is None else str(submission.saved.version)
         draft.saved = DraftSaved(submission.saved.script, number, submission.saved.parameters)
     draft.ticked = submission.targets if isinstance(submission.targets, list) else []
+    if schedule.plan is not None:
+        draft.plan = _plan_of(msgspec.convert(schedule.plan, PlanSpec), schedule.name)
     draft.texts |= {
         "name": schedule.name,
         "kind": when.kind,
@@ -111,8 +153,13 @@ def timing_of(draft: ScheduleDraft) -> Timing:
 
 def spec_of(draft: ScheduleDraft) -> ScheduleSpec:
     """The schedule that the form describes; what cannot be read goes to `draft.errors`."""
-    texts, task = draft.texts, submission_of(draft)
-    task.name = ""  # its tasks are called like the schedule
+    texts = draft.texts
+    task, plan = None, None
+    if draft.plan is not None:
+        plan = plan_draft.spec_of(draft.plan)
+    else:
+        task = submission_of(draft)
+        task.name = ""  # its tasks are called like the schedule
     most = texts["misfire_most"]
     if not (most.isascii() and most.isdecimal() and len(most) < 6):
         draft.blame("misfire_most", "This takes a whole number.")
@@ -121,6 +168,7 @@ def spec_of(draft: ScheduleDraft) -> ScheduleSpec:
         name=texts["name"],
         when=timing_of(draft),
         task=task,
+        plan=plan,
         overlap=texts["overlap"],
         misfire=texts["misfire"],
         misfire_most=int(most),
@@ -132,10 +180,19 @@ def patch_of(draft: ScheduleDraft) -> SchedulePatch:
     """All that the form has, for the revision that it was made from."""
     spec, revision = spec_of(draft), draft.texts["revision"]
     fields = {name: getattr(spec, name) for name in ScheduleSpec.__struct_fields__}
-    del fields["paused"]
+    del fields["paused"], fields["task" if spec.task is None else "plan"]
     if revision.isascii() and revision.isdecimal():
         fields["revision"] = int(revision)
     return SchedulePatch(**fields)
+
+
+def _plan_of(spec: PlanSpec, name: str) -> PlanDraft:
+    """`name`: the schedule's, which the plan has unless it says another."""
+    spec = msgspec.structs.replace(spec, name="" if spec.name == name else spec.name)
+    draft = plan_from(spec)
+    if spec.name and draft.text is None:
+        draft.text = as_json(spec)
+    return draft
 
 
 def _whole_seconds(draft: ScheduleDraft, name: str) -> int | None:

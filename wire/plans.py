@@ -30,10 +30,10 @@ class PlanStep(Struct, forbid_unknown_fields=True):
     needs: str = "succeeded"  # or "ended"
 
 
-class PlanSpec(Struct, forbid_unknown_fields=True):
-    """A plan as a person submits it."""
+class PlanSpec(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A plan as a person submits it. Only that of a schedule may have no name, and gets its."""
 
-    name: str
+    name: str = ""
     steps: list[PlanStep]
 
 

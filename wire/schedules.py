@@ -1,4 +1,4 @@
-"""What is asked and answered about schedules? Tasks that are made when their time comes.
+"""What is asked and answered about schedules? Tasks and plans that are made when their time comes.
 
 Times that people write are ISO 8601; without an offset they are of the schedule's zone. Times in
 answers are UTC, and where it helps also in the zone.
@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from wire.plans import PlanSpec
 from wire.requests import Auth, Submission
 
 # ---- what people say
@@ -31,11 +32,13 @@ class Timing(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class ScheduleSpec(Struct, forbid_unknown_fields=True):
-    """A schedule as a person writes it."""
+    """A schedule as a person writes it. It makes a task or a plan, so one of them is given; where
+    that has no name, it gets the schedule's."""
 
     name: str
     when: Timing
-    task: Submission
+    task: Submission | None = None
+    plan: PlanSpec | None = None
     overlap: str = "skip"  # allow, skip, wait, replace
     misfire: str = "once"  # skip, once, each
     misfire_most: int = 10
@@ -44,11 +47,13 @@ class ScheduleSpec(Struct, forbid_unknown_fields=True):
 
 
 class SchedulePatch(Struct, forbid_unknown_fields=True):
-    """What of a schedule is to be another; `revision`: refused if it was edited since."""
+    """What of a schedule is to be another; `revision`: refused if it was edited since. A task
+    takes the place of a plan, and the other way round."""
 
     name: str | UnsetType = UNSET
     when: Timing | UnsetType = UNSET
     task: Submission | UnsetType = UNSET
+    plan: PlanSpec | UnsetType = UNSET
     overlap: str | UnsetType = UNSET
     misfire: str | UnsetType = UNSET
     misfire_most: int | UnsetType = UNSET
@@ -71,7 +76,7 @@ class ChangeSchedule(Struct):
 
 
 class RunSchedule(Struct):
-    """Make its task now, beside all due instants."""
+    """Make its task or plan now, beside all due instants."""
 
     auth: Auth
     id: str
@@ -149,7 +154,7 @@ class ScheduleView(Struct):
     reason: str
     when: Timing
     words: str
-    task: dict[str, Any]
+    task: dict[str, Any] | None
     overlap: str
     misfire: str
     misfire_most: int
@@ -162,11 +167,21 @@ class ScheduleView(Struct):
     next_at: str | None
     next_local: str | None
     last: "FiringView | None" = None
+    plan: dict[str, Any] | None = None
+
+
+class Run(Struct):
+    """What a run by hand has made. `kind`: task or plan. `created` False: the same key had made it
+    before."""
+
+    id: str
+    kind: str
+    created: bool
 
 
 class FiringView(Struct):
-    """What became of one due instant: fired (with its task), skipped or missed (with the reason),
-    or waiting for the task before. `by`: of a firing by hand, whose hand.
+    """What became of one due instant: fired (with its task or plan), skipped or missed (with the
+    reason), or waiting for the one before. `by`: of a firing by hand, whose hand.
 
     `until_at`: after a very long absence one row stands for all due instants until then.
     """
@@ -181,6 +196,8 @@ class FiringView(Struct):
     late_s: float  # behind its time, splay included, at the decision
     task: str | None = None
     task_state: str | None = None  # None also when the task is no longer kept
+    plan: str | None = None
+    plan_state: str | None = None  # as task_state
     by: str | None = None
 
 

@@ -36,6 +36,28 @@ def test_it_runs_a_script_at_its_time_on_the_hosts_of_then(fleet):
     assert fleet.api.get(f"{SCHEDULES}/{made['id']}")["state"] == "ended"
 
 
+def test_it_runs_a_plan_at_its_time_and_tells_what_became_of_it(fleet):
+    steps = [
+        {"name": name, "tasks": [{"script": script, "targets": targets}]}
+        for name, script, targets in (("try", "true", "web*"), ("ship", "true", "@try:succeed"))
+    ]
+    body = {"name": "ship soon", "when": once(2), "plan": {"steps": steps}}
+    made = fleet.api.call("POST", SCHEDULES, body)
+    assert made.status == 201, made.body
+    (firing,) = until(lambda: firings(fleet, made.json), what="the firing")
+    path = f"/api/v1/plans/{firing['plan']}"
+    until(lambda: fleet.api.get(path)["state"] != "RUNNING", 30, what="the end of the plan")
+    plan = fleet.api.get(path)
+    assert (plan["state"], plan["name"], plan["schedule"]) == (
+        "SUCCEED",
+        "ship soon",
+        made.json["id"],
+    )
+    assert plan["due_at"] == firing["due_at"] == made.json["next_at"]
+    (firing,) = firings(fleet, made.json)
+    assert (firing["plan_state"], firing["task"]) == ("SUCCEED", None)
+
+
 def test_it_takes_an_edit_at_the_due_second(fleet):
     """Whatever comes first, each due instant has one row and the schedule goes on as edited."""
     made = make(fleet, "edited", {"kind": "every", "every": 1}, "true", overlap="allow")

@@ -12,10 +12,14 @@ monkey.patch_all()
 
 from master.changes import Changed  # noqa: E402
 from master.clock import SteadyClock  # noqa: E402
+from master.composer import Composer  # noqa: E402
 from master.dispatch import Dispatcher  # noqa: E402
 from master.live import Live  # noqa: E402
+from master.plan_judge import PlanJudge  # noqa: E402
+from master.planner import Planner  # noqa: E402
 from master.records import Task  # noqa: E402
 from master.roster import Roster  # noqa: E402
+from master.schedule_aims import ScheduleAims  # noqa: E402
 from master.scheduler import Scheduler  # noqa: E402
 from master.storage import Storage  # noqa: E402
 
@@ -35,11 +39,12 @@ def main(path: str) -> None:
     storage = Storage(Path(path), readers=1)
     roster = Roster(5.0)
     roster.load(storage.all_agents().wait(), [])
-    live = Live(roster, SteadyClock())
-    scheduler = Scheduler(
-        storage.schedules, roster, Silent(), live, storage.people, storage.scripts
-    )
-    scheduler.run()
+    composer = Composer(Live(roster, SteadyClock()), storage.scripts)
+    judge = PlanJudge(composer, roster, storage.callbacks)
+    dispatcher, people = Silent(), storage.people
+    planner = Planner(storage.plans, roster, dispatcher, people, composer)
+    aims = ScheduleAims(composer, judge, roster, people, storage.callbacks)
+    Scheduler(storage.schedules, aims, dispatcher, planner).run()
 
 
 if __name__ == "__main__":

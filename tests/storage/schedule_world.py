@@ -15,17 +15,22 @@ from msgspec import Struct, field
 
 from master.audit import Act
 from master.changes import Changed
+from master.composer import Composer
 from master.dispatch import Dispatcher
 from master.live import Live
+from master.plan_judge import PlanJudge
+from master.planner import Planner
 from master.records import Task
 from master.rights import Person
 from master.roster import Roster
+from master.schedule_aims import ScheduleAims
 from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
 from master.storage import Storage
 from master.timing import parse
 from master.when import next_after
 from tests.storage.cast import Clock, House, by
+from wire.plans import PlanSpec, PlanStep
 from wire.requests import Auth, ById, Submission
 from wire.schedules import (
     AddSchedule,
@@ -89,10 +94,22 @@ class Process:
         roster = Roster(5.0)
         roster.load(self.storage.all_agents().wait(), [])
         self.dispatcher = Silent()
-        book = self.storage.schedules
-        live, people, scripts = Live(roster, clock), self.storage.people, self.storage.scripts
-        self.scheduler = Scheduler(book, roster, self.dispatcher, live, people, scripts)
-        self.desk = ScheduleDesk(book, self.scheduler, roster, self.dispatcher)
+        storage, book, people = self.storage, self.storage.schedules, self.storage.people
+        composer = Composer(Live(roster, clock), storage.scripts)
+        judge = PlanJudge(composer, roster, storage.callbacks)
+        self.planner = Planner(storage.plans, roster, self.dispatcher, people, composer)
+        aims = ScheduleAims(composer, judge, roster, people, storage.callbacks)
+        self.scheduler = Scheduler(book, aims, self.dispatcher, self.planner)
+        self.desk = ScheduleDesk(book, self.scheduler, aims, self.dispatcher, self.planner)
+
+    def round(self) -> None:
+        """Fire what is due, and take plans as far as they go, also those that another process has
+        made or whose tasks it has ended."""
+        self.scheduler.round()
+        for id in self.storage.plans.held_up().wait():
+            self.planner.wake(id)
+        self.planner.round()
+        self.scheduler.round()
 
     def next_at(self) -> float | None:
         return self.storage.schedules.next_firing().wait()
@@ -133,7 +150,7 @@ class World:
             for process in self.random.choice(
                 [self.processes, self.processes[:1], self.processes[1:]]
             ):
-                process.scheduler.round()
+                process.round()
         self.turn(max(self.clock.now, to))
 
     def turn(self, to: float) -> None:
@@ -150,7 +167,7 @@ class World:
         self.facts.outages.append((began, self.clock.now))
         self.processes = [self._process(), self._process()]
         for process in self.processes:
-            process.scheduler.round()
+            process.round()
 
     def set_back(self, by_s: float) -> None:
         self.clock.now -= by_s
@@ -174,7 +191,8 @@ class World:
             return
         id = self.random.choice(list(self.timings))
         timing = self.random.choice([self.timings[id], self.make_timing()])
-        patch = SchedulePatch(when=timing, overlap=self.make_overlap())
+        work = self.make_work() if self.random.random() < 0.3 else {}
+        patch = SchedulePatch(when=timing, overlap=self.make_overlap(), **work)
         self._desk().change_schedule(self.alice, ChangeSchedule(AUTH, id, patch), ACT)
         if timing != self.timings[id]:
             self._due_no_more(id)
@@ -217,17 +235,17 @@ class World:
         for task in process.storage.active_tasks().wait():
             if self.random.random() < 0.7:
                 process.dispatcher.apply(process.storage.cancel_task(task.id, ACT).wait())
-        process.scheduler.round()
+        process.round()
 
     def finish(self) -> None:
         """Everything ends, and what waits comes to its turn; what is put off is not waited for."""
         for id, timing in self.timings.items():
             self.facts.spans[id][-1].until -= timing.splay
         process = self.processes[0]
-        while process.storage.count_active_tasks().wait():
+        while process.storage.count_active_tasks().wait() or process.storage.plans.held_up().wait():
             for task in process.storage.active_tasks().wait():
                 process.dispatcher.apply(process.storage.cancel_task(task.id, ACT).wait())
-            process.scheduler.round()
+            process.round()
 
     # ---- what is made
 
@@ -236,12 +254,18 @@ class World:
         return ScheduleSpec(
             name=f"schedule {pick.random()}",
             when=self.make_timing(),
-            task=Submission(script="true", targets=pick.choice(["@*", "web*"])),
+            **self.make_work(),
             overlap=self.make_overlap(),
             misfire=pick.choice(["skip", "once", "each"]),
             misfire_most=pick.choice([1, 3, 20]),
             misfire_grace=pick.choice([60, 3600, 86_400, 10 * 86_400]),
         )
+
+    def make_work(self) -> dict[str, Any]:
+        task = Submission(script="true", targets=self.random.choice(["@*", "web*"]))
+        if self.random.random() < 0.6:
+            return {"task": task}
+        return {"plan": PlanSpec(steps=[PlanStep("one", [task], "ended"), PlanStep("two", [task])])}
 
     def make_overlap(self) -> str:
         return self.random.choice(["allow", "skip", "wait", "replace"])

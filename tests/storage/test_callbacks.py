@@ -10,10 +10,12 @@ from master.callback_book import Callback
 from master.ids import new_id
 from master.schedule import FiringState, Misfire, Overlap, Schedule, Verdict
 from master.when import When
+from tests.factories import make_plan
 from tests.storage.cast import by
 from wire.callbacks import EVENTS
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.letters import Reply
+from wire.plans import PlanState
 from wire.requests import Submission
 
 DAY_S = 86400.0
@@ -108,6 +110,23 @@ def test_it_tells_of_instants_of_a_schedule_that_were_missed(house):
             note = partial(callbacks.note_firing, schedule=schedule, verdict=verdict)
             house.store.callbacks._database.writing(note).wait()
     assert told(house, callback) == [("schedule.missed", f"schedule:{backup.id}")]
+
+
+def test_it_tells_of_a_plan_that_a_schedule_has_made(house):
+    callback = add(house, tasks="chosen", schedules=["backup"])
+    schedule = make_schedule("backup")
+    house.store.schedules.add(schedule, by()).wait()
+    for state in (PlanState.FAILED, PlanState.SUCCEED):
+        plan = make_plan(id=new_id(), schedule=schedule.id, due_at=60.0, state=state)
+        house.store.callbacks._database.writing(
+            lambda tx, plan=plan: callbacks.note_plan(tx, plan, [])
+        ).wait()
+    found = house.store.callbacks.deliveries(callback.id, 10, None, None).wait().items
+    by_event = {one.event: one.id for one in found}
+    assert sorted(by_event) == ["plan.failed", "plan.succeeded", "schedule.failed"]
+    payload = house.store.callbacks.delivery(by_event["schedule.failed"]).wait().payload
+    assert payload["data"]["schedule"] == {"id": schedule.id, "name": "backup"}
+    assert payload["data"]["plan"]["state"] == "FAILED"
 
 
 def test_it_writes_nothing_where_nobody_wants_to_know(house):

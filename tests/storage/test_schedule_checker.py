@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from datetime import datetime
+from itertools import cycle
 
 import pytest
 from msgspec import Struct
@@ -21,7 +22,8 @@ WINDOWS = [
     ("2026-10-02", 5),  # Lord Howe goes forward
     ("2026-10-23", 11),  # Berlin and New York go back
 ]
-SCHEDULES = 60
+SCHEDULES = 50
+OUTAGES_S = (DAY_S / 8, 20.0, DAY_S, 2000.0)  # one after another, so that each world has long ones
 
 
 class Row(Struct):
@@ -32,11 +34,13 @@ class Row(Struct):
     reason: str
     decided_at: float
     task: str | None
+    plan: str | None
 
 
 @pytest.mark.parametrize(("day", "days"), WINDOWS)
 def test_it_decides_every_due_instant_once_in_time_or_with_its_reason(tmp_path, day, days):
     since = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()
+    outages_s = cycle(OUTAGES_S)
     with world(tmp_path, seed=days, since=since + 0.3) as made:
         for _ in range(SCHEDULES):
             made.add()
@@ -44,12 +48,14 @@ def test_it_decides_every_due_instant_once_in_time_or_with_its_reason(tmp_path, 
             made.advance(since + (step + 1) * DAY_S / 8 + made.random.random() * 900)
             made.do_something()
             if step % 17 == 5:
-                made.outage(made.random.choice([20.0, 2000.0, DAY_S / 8, DAY_S]))
+                made.outage(next(outages_s))
             if step % 13 == 7:
                 made.set_back(3600.0)
         made.finish()
         faults = check(made.facts, rows_of(made.path), tasks_of(made.path))
         assert not faults, "\n".join(faults[:20])
+        made_plans = sum(row.plan is not None for row in rows_of(made.path))
+        assert made_plans > 20, made_plans
         seen = Counter(row.state for row in rows_of(made.path))
         assert min(seen["fired"], seen["skipped"], seen["missed"]) > 20, seen
         assert not seen["waiting"]
@@ -119,7 +125,7 @@ def test_it_hears_of_every_kind_of_mistake(tmp_path):
     first = next(row for row in rows if row.state == "fired")
     late = Row(**{**fields(first), "decided_at": first.decided_at + 60})
     extra = Row(**{**fields(first), "due": first.due + 7})
-    silent = Row(**{**fields(first), "state": "missed", "task": None})
+    silent = Row(**{**fields(first), "state": "missed", "task": None, "plan": None})
     others = [row for row in rows if row is not first]
     assert check(made.facts, others, tasks)
     assert check(made.facts, [*others, late], tasks)
@@ -134,13 +140,17 @@ def fields(row: Row) -> dict:
 
 
 def rows_of(path) -> list[Row]:
-    sql = "SELECT schedule, due_at, until_at, state, reason, decided_at, task FROM firings"
+    sql = "SELECT schedule, due_at, until_at, state, reason, decided_at, task, plan FROM firings"
     with closing(sqlite3.connect(path)) as connection:
         return [Row(*row) for row in connection.execute(sql)]
 
 
 def tasks_of(path) -> list[tuple[str, float, str]]:
-    sql = "SELECT schedule, due_at, id FROM tasks WHERE schedule IS NOT NULL"
+    """What they have made, plans as well."""
+    sql = """
+        SELECT schedule, due_at, id FROM tasks WHERE schedule IS NOT NULL
+        UNION ALL SELECT schedule, due_at, id FROM plans WHERE schedule IS NOT NULL
+    """
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(sql).fetchall()
 

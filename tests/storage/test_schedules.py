@@ -5,9 +5,10 @@ from contextlib import contextmanager
 import pytest
 
 from master.schedule import BACKLOG
-from master.scheduler import Scheduler
+from master.schedule_aims import ScheduleAims
 from tests.storage.schedule_world import ACT, AUTH, DAY_S, world
 from wire.errors import Conflict, InvalidValue, NotFound
+from wire.plans import PlanSpec, PlanStep
 from wire.requests import ById, Saved, Submission
 from wire.schedules import (
     AddSchedule,
@@ -20,6 +21,7 @@ from wire.schedules import (
     ScheduleSpec,
     Timing,
 )
+from wire.scripts import NewScript, ScriptChange
 
 START = 1_800_000_000.5
 MINUTELY = Timing("every", every=60)
@@ -41,7 +43,8 @@ class Town:
         self.store = made.processes[0].storage
 
     def add(self, name="nightly", when=MINUTELY, task=None, **values):
-        task = task or Submission(script="true", targets="@*")
+        if task is None and "plan" not in values:
+            task = Submission(script="true", targets="@*")
         spec = ScheduleSpec(name, when, task, **values)
         return self.desk.add_schedule(self.world.alice, AddSchedule(AUTH, spec), ACT)
 
@@ -68,7 +71,7 @@ class Town:
         process = self.world.processes[0]
         for task in self.store.active_tasks().wait():
             process.dispatcher.apply(self.store.cancel_task(task.id, ACT).wait())
-        process.scheduler.round()
+        process.round()
 
     def firings(self, schedule=None, state=None, limit=100, cursor=None):
         ask = ListFirings(AUTH, schedule, state, limit, cursor)
@@ -202,6 +205,107 @@ def test_it_runs_by_hand_beside_all_that_is_due_and_once_for_a_key(town):
     assert (firing.state, firing.by, firing.task) == ("fired", "alice", first.id)
 
 
+# ---- plans
+
+
+def make_spec(*scripts, **fields):
+    """A plan of one task a step."""
+    return PlanSpec(
+        steps=[
+            PlanStep(f"s{number}", [Submission(script=script, targets="@*", **fields)], "ended")
+            for number, script in enumerate(scripts)
+        ]
+    )
+
+
+def plans_of(town):
+    return town.store.plans.page(100, None).wait().items
+
+
+def test_it_makes_a_plan_for_each_due_instant(town):
+    made = town.add(plan=make_spec("true", "false"))
+    town.pass_s(60)
+    (line,) = plans_of(town)
+    plan = town.store.plans.view(line.id).wait()
+    assert (plan.name, plan.created_by, plan.owner) == ("nightly", "schedule nightly", "alice")
+    assert (plan.schedule, [step.state for step in plan.steps]) == (made.id, ["RUNNING", "WAITING"])
+    (firing,) = town.firings(made.id).items
+    assert (firing.plan, firing.plan_state, firing.task) == (plan.id, "RUNNING", None)
+    assert plan.due_at == firing.due_at
+    town.pass_s(60)
+    assert town.states(made.id) == ["fired", "skipped"]
+    assert f"plan {plan.id} has not ended" in town.firings(made.id).items[0].reason
+
+
+def test_a_firing_waits_for_the_end_of_the_whole_plan(town):
+    made = town.add(plan=make_spec("true", "true"), overlap="wait")
+    town.pass_s(120)
+    town.end_tasks()
+    assert town.states(made.id) == ["fired", "waiting"]  # its second step has begun
+    town.end_tasks()
+    assert town.states(made.id) == ["fired", "fired"]
+
+
+def test_it_cancels_the_plan_before_and_goes_on_when_it_has_ended(town):
+    made = town.add(plan=make_spec("true", "true"), overlap="replace")
+    town.pass_s(120)
+    assert town.states(made.id) == ["fired", "fired"]
+    assert [plan.state for plan in plans_of(town)] == ["RUNNING", "CANCELLED"]
+
+
+def test_it_runs_a_plan_by_hand_once_for_a_key(town):
+    made = town.add(when=Timing("every", every=86_400), plan=make_spec("true"))
+    first, again = town.run(made.id, "k"), town.run(made.id, "k")
+    assert (first.kind, first.created, again.created, again.id) == ("plan", True, False, first.id)
+    with pytest.raises(Conflict, match=f"plan {first.id} of this schedule has not ended"):
+        town.run(made.id)
+    (firing,) = town.firings(made.id).items
+    assert (firing.state, firing.by, firing.plan) == ("fired", "alice", first.id)
+
+
+def test_a_plan_takes_the_place_of_a_task_and_the_other_way_round(town):
+    made = town.add(overlap="wait")
+    town.pass_s(60)
+    changed = town.change(made.id, plan=make_spec("true"))
+    assert (changed.task, changed.plan["steps"][0]["name"]) == (None, "s0")
+    town.pass_s(60)
+    assert town.states(made.id) == ["fired", "waiting"]  # for the task of before
+    town.end_tasks()
+    assert len(plans_of(town)) == 1
+    assert town.change(made.id, task=Submission(script="true", targets="@*")).plan is None
+    for wrong in ({"task": Submission(script="true", targets="@*"), "plan": make_spec("true")},):
+        with refused("task"):
+            town.change(made.id, **wrong)
+    with refused("task"):
+        town.add(name="nothing", plan=None)
+
+
+def test_it_names_what_is_wrong_with_a_plan(town):
+    for plan, field in (
+        (PlanSpec(steps=[]), "plan.steps"),
+        (make_spec("true", ""), "plan.steps[1].tasks[0].script"),
+        (make_spec("true", secrets={"A": "secret"}), "plan.steps[0].tasks[0].secrets"),
+        (make_spec("true", callbacks=["nobody"]), "plan.steps[0].tasks[0].callbacks"),
+    ):
+        with refused(field):
+            town.add(plan=plan)
+
+
+def test_it_skips_a_firing_whose_plan_is_sound_no_more(town):
+    scripts = town.store.scripts
+    scripts.add(NewScript("ship", "true"), ACT).wait()
+    spec = make_spec("true", "true")
+    spec.steps[1].tasks[0] = Submission(saved=Saved("ship"), targets="@*")
+    made = town.add(plan=spec)
+    (use,) = scripts.one("ship").wait().uses
+    assert (use.kind, use.id) == ("schedule", made.id)
+    scripts.change("ship", ScriptChange(disabled=True), ACT).wait()
+    town.pass_s(60)
+    (firing,) = town.firings(made.id).items
+    assert (firing.state, firing.reason) == ("skipped", "the script ship is disabled")
+    assert plans_of(town) == []
+
+
 def test_it_lists_by_name_filtered_and_page_by_page(town):
     for name in ("backup", "Cleanup", "audit"):
         town.add(name=name, paused=name == "audit")
@@ -285,17 +389,22 @@ def test_it_skips_a_firing_whose_hosts_are_not_there(town):
 def test_it_puts_off_a_schedule_that_cannot_fire_and_fires_the_others(town, monkeypatch):
     broken = town.add(name="broken")
     sound = town.add(name="sound")
-    real = Scheduler.task_of
+    real = ScheduleAims._task_of
 
     def task_of(self, schedule, *rest):
         if schedule.id == broken.id:
             raise NotFound("its script is gone")
         return real(self, schedule, *rest)
 
-    monkeypatch.setattr(Scheduler, "task_of", task_of)
+    monkeypatch.setattr(ScheduleAims, "_task_of", task_of)
     town.pass_s(60)
     assert town.states(broken.id) == ["skipped"]
     assert town.states(sound.id) == ["fired"]
+
+
+def test_it_refuses_a_callback_that_is_not_there(town):
+    with refused("task.callbacks"):
+        town.add(task=Submission(script="true", targets="@*", callbacks=["nobody"]))
 
 
 def test_it_refuses_a_saved_script_that_is_not_there(town):

@@ -15,7 +15,7 @@ def step(name: str, targets: str = "web01", needs: str = "succeeded", **fields: 
 
 
 def plan(*steps: PlanStep, name: str = "deploy") -> PlanSpec:
-    return PlanSpec(name, list(steps))
+    return PlanSpec(name=name, steps=list(steps))
 
 
 def test_it_takes_a_plan_that_is_sound():

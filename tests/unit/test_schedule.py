@@ -15,6 +15,7 @@ from master.schedule import (
     Overlap,
     Schedule,
     Verdict,
+    Work,
     decide,
     put_off,
 )
@@ -144,7 +145,8 @@ def test_it_tells_of_a_very_long_absence_in_one_row_and_of_its_last_part_one_by_
 
 # ---- while a task of it is active
 
-BUSY = Busy(active=["t1"])
+TASK = Work("task", "t1")
+BUSY = Busy(active=[TASK])
 
 
 def test_it_runs_beside_the_other_where_that_is_allowed():
@@ -166,7 +168,7 @@ def test_it_waits_and_goes_on_one_after_another():
     schedule = make_schedule(overlap="wait")
     first = decide(schedule, BUSY, T + 60)
     assert shown(first) == ["60 waiting"]
-    second = decide(after(schedule, first), Busy(["t1"], [T + 60.0]), T + 120)
+    second = decide(after(schedule, first), Busy([TASK], [T + 60.0]), T + 120)
     assert shown(second) == ["120 waiting"]
     third = decide(after(schedule, second), Busy((), [T + 60.0, T + 120.0]), T + 130)
     assert shown(third) == ["60 fired"]
@@ -181,17 +183,17 @@ def test_it_keeps_the_order_where_one_waits_and_another_comes_up():
 
 def test_it_lets_no_more_than_so_many_wait():
     waiting = [T - 60.0 * place for place in range(MAX_WAITING, 0, -1)]
-    decision = decide(make_schedule(overlap="wait"), Busy(["t1"], waiting), T + 60)
+    decision = decide(make_schedule(overlap="wait"), Busy([TASK], waiting), T + 60)
     assert shown(decision) == ["60 skipped"]
 
 
 def test_it_cancels_what_it_replaces_and_waits_for_its_end():
     schedule = make_schedule(overlap="replace")
     first = decide(schedule, BUSY, T + 60)
-    assert (shown(first), first.cancel) == (["60 waiting"], ("t1",))
-    again = decide(after(schedule, first), Busy(["t1"], [T + 60.0]), T + 61)
+    assert (shown(first), first.cancel) == (["60 waiting"], (TASK,))
+    again = decide(after(schedule, first), Busy([TASK], [T + 60.0]), T + 61)
     assert (shown(again), again.cancel) == ([], ())
-    newer = decide(after(schedule, first), Busy(["t1"], [T + 60.0]), T + 120)
+    newer = decide(after(schedule, first), Busy([TASK], [T + 60.0]), T + 120)
     assert shown(newer) == ["60 skipped", "120 waiting"]
     then = decide(after(schedule, newer), Busy((), [T + 120.0]), T + 121)
     assert shown(then) == ["120 fired"]
@@ -254,7 +256,7 @@ def decide_all(schedule: Schedule, busy: Busy, now: float) -> list[Verdict]:
         settled = {one.due for one in decision.settled}
         waiting = [due for due in busy.waiting if due not in settled]
         waiting += [one.due for one in decision.new if one.state == "waiting"]
-        active = [*busy.active, *(f"task of {one.due}" for one in fired)]
+        active = [*busy.active, *(Work("task", f"of {one.due}") for one in fired)]
         busy = replace(busy, active=active, waiting=waiting)
         schedule = after(schedule, decision)
 

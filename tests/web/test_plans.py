@@ -25,8 +25,8 @@ from wire.views import Page
 PLAN = "01a1fe4785c815f82c4a18a55ebc74a5"
 NOW = "2026-11-21T08:50:00.123Z"
 SPEC = PlanSpec(
-    "ship",
-    [
+    name="ship",
+    steps=[
         PlanStep("try", [Submission(script="make test\n", targets="@*", timeout=60.0)], "ended"),
         PlanStep("mend", [Submission(script="make clean", targets="@try:failed")]),
     ],
@@ -230,7 +230,7 @@ async def test_it_starts_from_a_plan_that_was(browser, master):
     page = await (await browser.get(f"/plans/new?from={PLAN}")).text()
     assert 'value="@try:failed"' in page
     assert 'name="spec"' not in page
-    two = PlanSpec("ship", [PlanStep("try", SPEC.steps[0].tasks * 2)])
+    two = PlanSpec(name="ship", steps=[PlanStep("try", SPEC.steps[0].tasks * 2)])
     master.answer("get_plan_spec", two)
     assert 'name="spec"' in await (await browser.get(f"/plans/new?from={PLAN}")).text()
     master.answer("get_plan_spec", NotFound("no plan has the id"))
@@ -240,5 +240,7 @@ async def test_it_starts_from_a_plan_that_was(browser, master):
 def test_what_a_form_shows_comes_back_as_it_was():
     assert spec_of(plan_from(SPEC)) == SPEC
     assert plan_from(SPEC).text is None
-    coded = PlanSpec("x", [PlanStep("a", [Submission(script_base64="AA==", targets="@*")])])
+    coded = PlanSpec(
+        name="x", steps=[PlanStep("a", [Submission(script_base64="AA==", targets="@*")])]
+    )
     assert spec_of(plan_from(coded)) == coded

@@ -2,26 +2,30 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import UNSET
 
 from tests.web.fake_master import BOB, NOW, TASK
 from tests.web.test_pages import log_in, send
 from wire.errors import Conflict, InvalidValue, Unavailable
-from wire.requests import Submission
+from wire.plans import PlanSpec, PlanStep
+from wire.requests import Saved, Submission
 from wire.schedules import (
     ComingView,
     FiringView,
     FrequentView,
     InstantView,
     PreviewView,
+    Run,
     ScheduleView,
     TimelineView,
     Timing,
 )
-from wire.views import Added, Page
+from wire.views import Page
 
 ID = "s0123456789abcdef"
+PLAN = "p0123456789abcdef"
 CRON = {"kind": "cron", "cron": "30 2 * * *", "zone": "Europe/Berlin"}
 SOUND = {"name": "nightly", "when": CRON, "task": {"script": "true", "targets": "@*"}}
 FORM = {
@@ -83,7 +87,7 @@ def ready(master):
         master.answer(method, make_view())
     master.answer("resume_schedule", make_view())
     master.answer("remove_schedule", {})
-    master.answer("run_schedule", Added(TASK, True))
+    master.answer("run_schedule", Run(TASK, "task", True))
     master.answer("preview_schedule", PREVIEW)
     master.answer("get_schedules", Page([make_view(last=make_firing())]))
     master.answer("get_firings", Page([make_firing()]))
@@ -151,6 +155,10 @@ async def test_it_runs_now_with_the_key_of_the_caller(client, ready):
     response = await client.post(f"/api/v1/schedules/{ID}/run", headers={"Idempotency-Key": "k 1"})
     assert (response.status, response.headers["Location"]) == (201, f"/api/v1/tasks/{TASK}")
     assert ready.asked("run_schedule")[0].key == "k 1"
+    ready.answer("run_schedule", Run(PLAN, "plan", True))
+    response = await client.post(f"/api/v1/schedules/{ID}/run")
+    assert response.headers["Location"] == f"/api/v1/plans/{PLAN}"
+    assert await response.json() == {"id": PLAN, "kind": "plan"}
 
 
 async def test_it_deletes(client, ready):
@@ -194,6 +202,14 @@ async def test_bob_may_look_and_nothing_else(stranger, ready):
         assert response.status == 403, path
 
 
+async def test_it_makes_a_schedule_of_a_plan(client, ready):
+    step = {"name": "try", "tasks": [{"script": "true", "targets": "@*"}]}
+    body = {"name": "nightly", "when": CRON, "plan": {"steps": [step]}}
+    assert (await client.post("/api/v1/schedules", json=body)).status == 201
+    spec = ready.asked("add_schedule")[0].spec
+    assert (spec.task, spec.plan.steps[0].name) == (None, "try")
+
+
 # ---- pages
 
 
@@ -223,6 +239,80 @@ async def test_it_saves_what_the_form_says(browser, ready):
     assert spec.when == Timing("cron", cron="30 2 * * *", zone="Europe/Berlin", splay=600)
     assert (spec.misfire, spec.misfire_grace) == ("each", 172_800)
     assert spec.task == Submission(script="true\n", targets="@*")
+
+
+STEPS = {
+    "name": "nightly",
+    "what": "plan",
+    "kind": "cron",
+    "cron": "30 2 * * *",
+    "zone": "Europe/Berlin",
+    "step": ["try", "mend"],
+    "needs": ["ended", "succeeded"],
+    "script": ["make test\n", "make clean"],
+    "targets": ["@*", "@try:failed"],
+    "parallel": ["0", ""],
+    "fail_count": ["", ""],
+    "timeout": ["60 s", ""],
+}
+
+
+async def test_it_saves_the_steps_of_a_plan(browser, ready):
+    response = await send(browser, "/schedules/new", STEPS)
+    assert (response.status, response.headers["Location"]) == (303, f"/schedules/{ID}")
+    spec = ready.asked("add_schedule")[0].spec
+    assert (spec.task, spec.name, spec.plan.name) == (None, "nightly", "")
+    assert [step.name for step in spec.plan.steps] == ["try", "mend"]
+    assert spec.plan.steps[0].tasks[0].timeout == 60.0
+
+
+async def test_it_says_beside_the_step_what_is_wrong(browser, ready):
+    said = "plan.steps[1].tasks[0].targets: there is no host x"
+    ready.answer("add_schedule", InvalidValue(said, field="plan.steps[1].tasks[0].targets"))
+    response = await send(browser, "/schedules/new", STEPS)
+    page = await response.text()
+    assert response.status == 422
+    assert 'id="wrong-targets-1" role="alert">targets: there is no host x' in page
+    assert 'value="30 2 * * *"' in page
+
+
+async def test_it_adds_and_removes_steps_and_goes_on_as_json(browser, ready):
+    page = await (await send(browser, "/schedules/new", STEPS | {"do": "add"})).text()
+    assert page.count('name="step"') == 3
+    page = await (await send(browser, "/schedules/new", STEPS | {"do": "remove 0"})).text()
+    assert page.count('name="step"') == 1
+    page = await (await send(browser, "/schedules/new", STEPS | {"do": "json"})).text()
+    assert "make test" in page and 'name="spec"' in page
+    assert not ready.asked("add_schedule")
+
+
+async def test_it_shows_and_edits_a_schedule_of_a_plan(browser, ready):
+    spec = PlanSpec(
+        name="ship",
+        steps=[
+            PlanStep("try", [Submission(script="make test", targets="@*")], "ended"),
+            PlanStep("mend", [Submission(saved=Saved("tidy"), targets="@try:failed")]),
+        ],
+    )
+    ready.answer("get_schedule", make_view(task=None, plan=msgspec.to_builtins(spec)))
+    page = await (await browser.get(f"/schedules/{ID}")).text()
+    for said in ("make test", "@try:failed", "/scripts/tidy", "all of this has ended"):
+        assert said in page
+    page = await (await browser.get(f"/schedules/{ID}/edit")).text()
+    assert 'name="spec"' in page  # a saved script is more than the fields can show
+    firing = make_firing(state="fired", reason="", plan=PLAN, plan_state="RUNNING")
+    ready.answer("get_firings", Page([firing]))
+    assert f"/plans/{PLAN}" in await (await browser.get("/schedules/firings")).text()
+
+
+async def test_it_begins_with_what_a_plan_was(browser, ready):
+    step = PlanStep("try", [Submission(script="make test\n", targets="@*")])
+    ready.answer("get_plan_spec", PlanSpec(name="ship", steps=[step]))
+    page = await (await browser.get(f"/schedules/new?plan={PLAN}")).text()
+    assert 'name="name" value="ship"' in page
+    assert "make test" in page
+    page = await (await browser.get("/schedules/new?what=plan")).text()
+    assert page.count('name="step"') == 2
 
 
 async def test_it_takes_of_the_form_what_is_of_its_kind(browser, ready):

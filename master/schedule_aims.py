@@ -1,0 +1,189 @@
+"""What would a firing of a schedule come to now? A task or a plan, with the rights of its owner.
+
+Found out beside the store, for all that fire together: an expression that many schedules have is
+resolved once.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from master import compose, plan, submission
+from master.beside import beside
+from master.callback_store import CallbackStore
+from master.changes import NewTask
+from master.composer import Composer
+from master.owners import owner
+from master.people_store import PeopleStore
+from master.plan import Plan
+from master.plan_judge import PlanJudge, Reach
+from master.plan_rules import with_field
+from master.reach import check_reach, reach_of
+from master.rights import Person
+from master.roster import Roster
+from master.schedule import Schedule
+from master.scheduling import Aim
+from master.submission_secrets import refuse_secrets
+from master.targets import Fleet
+from wire.errors import InvalidValue, Refusal
+from wire.plans import PlanSpec
+from wire.requests import Submission
+
+
+class ScheduleAims:
+    """Every method blocks its greenlet."""
+
+    def __init__(
+        self,
+        composer: Composer,
+        judge: PlanJudge,
+        roster: Roster,
+        people: PeopleStore,
+        callbacks: CallbackStore,
+    ):
+        self._composer = composer
+        self._judge = judge
+        self._roster = roster
+        self._people = people
+        self._callbacks = callbacks
+
+    # ---- when it fires
+
+    def of(self, schedules: Sequence[Schedule]) -> list[Aim]:
+        """One for each."""
+        fleet = self._roster.fleet()
+        resolved = beside(lambda: _resolved(schedules, fleet))
+        owners = {schedule.owner_id: schedule.owner for schedule in schedules}
+        reaches = {id: self._reach(id, name, fleet) for id, name in owners.items()}
+        return [
+            self._aim(schedule, found, reaches[schedule.owner_id], fleet)
+            for schedule, found in zip(schedules, resolved, strict=True)
+        ]
+
+    def _reach(self, owner_id: str, name: str, fleet: Fleet) -> Reach | Refusal:
+        """The hosts that an owner may use now; or why there are none."""
+        try:
+            return reach_of(owner(self._people, name, owner_id), fleet)
+        except Refusal as refusal:
+            return refusal
+
+    def _aim(
+        self,
+        schedule: Schedule,
+        found: list[str] | Refusal,
+        reach: Reach | Refusal,
+        fleet: Fleet,
+    ) -> Aim:
+        who, created_by = f"its owner {schedule.owner} is", f"schedule {schedule.name}"
+        made: NewTask | Plan
+        try:
+            if isinstance(found, Refusal):
+                raise found
+            if isinstance(reach, Refusal):
+                raise reach
+            if schedule.plan is not None:
+                self._judge.check(_named(schedule, schedule.plan), reach, who)
+                made = _plan_of(
+                    schedule, schedule.plan, schedule.owner, schedule.owner_id, created_by
+                )
+            else:
+                check_reach(reach, {id: fleet.by_id[id].hostname for id in found}, who)
+                made = self._task_of(schedule, found, fleet, created_by)
+        except Refusal as refusal:
+            return Aim(schedule.id, schedule.revision, None, str(refusal))
+        return Aim(schedule.id, schedule.revision, made)
+
+    # ---- by hand
+
+    def by_hand(self, schedule: Schedule, person: Person, owner_id: str) -> NewTask | Plan:
+        """With the rights of the person. Raises Refusal."""
+        fleet = self._roster.fleet()
+        reach = reach_of(person, fleet)
+        if schedule.plan is not None:
+            self._judge.check(_named(schedule, schedule.plan), reach)
+            return _plan_of(schedule, schedule.plan, person.name, owner_id, person.name)
+        task = schedule.task
+        assert task is not None
+        ids = beside(lambda: compose.targets(task, fleet))
+        check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
+        return self._task_of(schedule, ids, fleet, person.name)
+
+    # ---- when it is saved
+
+    def check(self, schedule: Schedule) -> None:
+        """Its hosts are those of each firing: that some name is wrong is told now. Raises
+        InvalidValue, for a field such as task.targets or plan.steps[0].name."""
+        if schedule.plan is not None:
+            spec = _named(schedule, schedule.plan)
+            with_field("plan", lambda: self._judge.check(spec, None))
+            with_field("plan", lambda: self._judge.check_callbacks(spec))
+        else:
+            with_field("task", lambda: self._check_task(schedule.task or Submission()))
+
+    def check_reach(self, person: Person, schedule: Schedule) -> None:
+        """A limited operator has a hand in schedules of their own hosts only. Raises Forbidden."""
+        fleet = self._roster.fleet()
+        reach = reach_of(person, fleet)
+        task = schedule.task
+        if reach is None:
+            return
+        if schedule.plan is not None:
+            self._judge.check_reach(schedule.plan, reach)
+        elif task is not None:
+            ids = beside(lambda: compose.named(task, fleet))
+            check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
+
+    def _check_task(self, task: Submission) -> None:
+        fleet = self._roster.fleet()
+        meant = self._composer.meant(task, fleet).submission
+        submission.check(meant)
+        refuse_secrets(meant)
+        if task.expect is not None:
+            raise InvalidValue(
+                "expect is given; the hosts of a schedule are found at each firing",
+                field="expect",
+            )
+        self._callbacks.check_known(task.callbacks).wait()
+        beside(lambda: compose.named(task, fleet))
+
+    # ---- below
+
+    def _task_of(
+        self, schedule: Schedule, ids: list[str], fleet: Fleet, created_by: str
+    ) -> NewTask:
+        """Without an id of its own yet. Raises Refusal."""
+        assert schedule.task is not None
+        new = self._composer.task_of(schedule.task, ids, fleet, created_by=created_by)
+        return replace(new, schedule=schedule.id, name=new.name or schedule.name)
+
+
+def _named(schedule: Schedule, spec: PlanSpec) -> PlanSpec:
+    return replace(spec, name=spec.name or schedule.name)
+
+
+def _plan_of(
+    schedule: Schedule, spec: PlanSpec, owner: str, owner_id: str, created_by: str
+) -> Plan:
+    """Without id and time yet."""
+    begun = plan.begun(
+        _named(schedule, spec), id="", owner=owner, owner_id=owner_id, created_by=created_by, at=0.0
+    )
+    return replace(begun, schedule=schedule.id)
+
+
+def _resolved(schedules: Sequence[Schedule], fleet: Fleet) -> list[list[str] | Refusal]:
+    """In a native thread; nothing for those that make plans."""
+    known: dict[str, list[str] | Refusal] = {}
+    found: list[list[str] | Refusal] = []
+    for schedule in schedules:
+        if schedule.task is None:
+            found.append([])
+            continue
+        key = repr(schedule.task.targets)
+        if key not in known:
+            try:
+                known[key] = compose.targets(schedule.task, fleet)
+            except Refusal as refusal:
+                known[key] = refusal
+        found.append(known[key])
+    return found
