@@ -119,12 +119,12 @@ class Master:
         )
         board = Board(self._storage, self._roster, ring, self._live)
         book = self._storage.schedules
-        composer = Composer(self._live, self._storage.scripts)
+        composer = Composer(self._live, self._storage.scripts, vault)
         judge = PlanJudge(composer, self._roster, self._storage.callbacks)
         self._planner = Planner(
             self._storage.plans, self._roster, self._dispatcher, people, composer
         )
-        aims = ScheduleAims(composer, judge, self._roster, people, self._storage.callbacks)
+        aims = ScheduleAims(book, composer, judge, self._roster, people, self._storage.callbacks)
         self._scheduler = Scheduler(book, aims, self._dispatcher, self._planner)
         schedules = ScheduleDesk(book, self._scheduler, aims, self._dispatcher, self._planner)
         passwords = Passwords()
@@ -163,6 +163,7 @@ class Master:
                 self._roster,
                 self._live,
                 judge,
+                vault,
             ),
             CallbackDesk(self._storage.callbacks, vault, self._post.wake),
             Pinger(self._roster, self._dispatcher, self._live),

@@ -7,20 +7,31 @@ from msgspec.structs import replace
 
 from master import compose, submission
 from master.changes import NewTask
+from master.kept_secrets import check_values
 from master.live import Live
 from master.saved_scripts import Version
 from master.saved_submission import Filled, as_saved, filled
 from master.script_store import ScriptStore
+from master.secrets import Values, Vault
+from master.submission import Plan
+from master.submission_secrets import secrets_of
 from master.targets import Fleet
 from wire.requests import Submission
 from wire.states import AgentState
 
 
-class Composer:
-    """For schedules and plans, which keep no secrets."""
+def sound(meant: Submission) -> tuple[Plan, Values]:
+    """What a submission with the values of its secrets comes to. Raises InvalidValue, TooLarge."""
+    check_values(meant)
+    return submission.check(meant, takes_secrets=True), secrets_of(meant)
 
-    def __init__(self, live: Live, scripts: ScriptStore):
+
+class Composer:
+    """For schedules and plans. `vault` seals the secrets of the tasks that are made."""
+
+    def __init__(self, live: Live, scripts: ScriptStore, vault: Vault):
         self._live = live
+        self.vault = vault
         self._scripts = scripts
 
     def meant(self, task: Submission, fleet: Fleet) -> Filled:
@@ -33,19 +44,27 @@ class Composer:
         ids: list[str],
         fleet: Fleet,
         *,
-        id: str = "",
+        id: str,
         created_by: str,
         variables: Mapping[str, str] | None = None,
     ) -> NewTask:
-        """`variables`: what mschedule tells the script besides. Raises Refusal."""
+        """Of a task with the values of its secrets; `variables`: what mschedule tells the script
+        besides. Raises Refusal."""
         meant = self.meant(task, fleet)
-        plan = submission.check(meant.submission)
+        plan, secrets = sound(meant.submission)
         env = {**plan.submission.env, **(variables or {})}
         plan = replace(plan, submission=replace(plan.submission, env=env))
         new = compose.new_task(
             plan, ids, fleet, id=id, created_by=created_by, is_offline=self._is_offline
         )
-        return as_saved(new, meant)
+        return replace(as_saved(new, meant), secrets=self.vault.seal(id, secrets))
+
+    def secret_parameters(self, task: Submission, fleet: Fleet) -> frozenset[str]:
+        """The names of those of its saved script. Raises Refusal."""
+        version = None if task.saved is None else self.meant(task, fleet).version
+        if version is None:
+            return frozenset()
+        return frozenset(one.name for one in version.parameters if one.kind == "secret")
 
     def _runnable(self, name: str, version: int | None) -> Version:
         return self._scripts.runnable(name, version).wait()

@@ -53,6 +53,7 @@ class Plan(Struct, array_like=True, frozen=True, kw_only=True):
     body_hash: str
     schedule: str | None = None  # that made it
     due_at: float | None = None
+    key_id: str | None = None  # of the key that its secrets are sealed with; None: it has none
     row_version: int = 0
 
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from master import plan_views, planning
+from master import kept_secrets, plan_views, planning
 from master.audit import Act
 from master.database import Database, Urgency, Verb
 from master.plan import Decision, HostRun, Part, Plan, decide
 from master.planning import Advanced, Aim, PlanMade
+from master.secrets import Sealed
 from master.transaction import Needs
 from wire.plans import PlanView
 from wire.views import Page
@@ -30,9 +31,10 @@ class PlanBook:
 
     # ---- changing
 
-    def add(self, plan: Plan, act: Act) -> Verb[PlanMade]:
-        """Durable when it returns. Raises Conflict for another body under the same key."""
-        return self._database.writing(lambda tx: planning.add(tx, plan, act), DIRECT)
+    def add(self, plan: Plan, act: Act, sealed: Sealed | None = None) -> Verb[PlanMade]:
+        """`sealed`: the secrets of its tasks. Raises Conflict for another body under the same
+        key."""
+        return self._database.writing(lambda tx: planning.add(tx, plan, act, sealed), DIRECT)
 
     def advance(self, id: str, aim: Aim | None) -> Verb[Advanced]:
         """Do what is next, once. Raises what making a task raises."""
@@ -60,6 +62,12 @@ class PlanBook:
         """Raises NotFound."""
         return self._database.reading(
             lambda reader: _situation(planning.known(reader, id), planning.parts_of(reader, id))
+        )
+
+    def sealed(self, id: str) -> Verb[Sealed | None]:
+        """The secrets of its tasks; None: it has none, or they were given up."""
+        return self._database.reading(
+            lambda reader: kept_secrets.from_row(reader.row("secrets_of_plan", id=id))
         )
 
     def host_runs(self, parts: Sequence[Part]) -> Verb[list[HostRun]]:

@@ -12,6 +12,7 @@ from master import plan, submission
 from master.audit import Act
 from master.board import check_limit
 from master.ids import new_id
+from master.kept_secrets import sealed
 from master.live import Live
 from master.owners import owner_id
 from master.plan import AGAIN, Begin, present_parts
@@ -21,7 +22,7 @@ from master.planner import Planner
 from master.reach import check_reach, reach_of
 from master.rights import Person
 from master.roster import Roster
-from master.secrets import plain_digest
+from master.secrets import Vault, plain_digest
 from utils import failpoint, getLogger
 from wire.errors import Conflict, InvalidValue, NotFound, Refusal, TooLarge
 from wire.plans import (
@@ -49,8 +50,10 @@ class PlanDesk:
         roster: Roster,
         live: Live,
         judge: PlanJudge,
+        vault: Vault,
     ):
         self._book = book
+        self._vault = vault
         self._judge = judge
         self._planner = planner
         self._roster = roster
@@ -65,7 +68,7 @@ class PlanDesk:
         return self._book.view(asked.id).wait()
 
     def get_plan_spec(self, person: Person, asked: ById) -> PlanSpec:
-        """As it was submitted."""
+        """As it was submitted, but for the values of secrets, which are empty."""
         found = self._book.situation(asked.id).wait().plan
         return PlanSpec(name=found.name, steps=found.steps)
 
@@ -75,7 +78,7 @@ class PlanDesk:
         """Durable when this returns; its first step begins at once. The same key again gives the
         same plan."""
         submission.check_key(asked.key)
-        body_hash = plain_digest(msgspec.msgpack.encode(asked.spec))
+        body_hash = self._digest(asked.spec)
         try:
             self._judge.check(asked.spec, reach_of(person, self._roster.fleet()))
             self._judge.check_callbacks(asked.spec)
@@ -85,9 +88,11 @@ class PlanDesk:
             if earlier is None:
                 raise
             return PlanAdded(earlier, False)
+        spec, kept = self._judge.apart(asked.spec)
+        id = new_id()
         begun = plan.begun(
-            asked.spec,
-            id=new_id(),
+            spec,
+            id=id,
             owner=person.name,
             owner_id=owner_id(person),
             created_by=person.name,
@@ -95,7 +100,7 @@ class PlanDesk:
             key=asked.key,
             body_hash=body_hash,
         )
-        made = self._book.add(begun, act).wait()
+        made = self._book.add(begun, act, sealed(self._vault, f"plan {id}", kept)).wait()
         failpoint("plan_added")
         if made.created:
             log.info(f"plan {made.plan.id} ({made.plan.name}) of {person.name} accepted")
@@ -129,6 +134,13 @@ class PlanDesk:
         return self._book.view(asked.id).wait()
 
     # ---- below
+
+    def _digest(self, spec: PlanSpec) -> str:
+        """Whoever has the store alone must not be able to try values against the hash."""
+        tasks = [task for step in spec.steps for task in step.tasks]
+        has_secrets = any(task.secrets or task.secret_files or task.saved for task in tasks)
+        digest = self._vault.digest if has_secrets else plain_digest
+        return digest(msgspec.msgpack.encode(spec))
 
     def _made_by(self, key: str | None, person: Person, body_hash: str) -> str | None:
         if key is None:

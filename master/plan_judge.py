@@ -3,10 +3,11 @@ wrong in its last step is told at once."""
 
 from collections.abc import Iterator
 
-from master import compose, plan_rules, submission
+from master import compose, plan_rules
 from master.beside import beside
 from master.callback_store import CallbackStore
-from master.composer import Composer
+from master.composer import Composer, sound
+from master.kept_secrets import Places, of_plan
 from master.plan import HOST_STATES
 from master.plan_rules import with_field
 from master.reach import check_reach
@@ -27,12 +28,17 @@ class PlanJudge:
         self._callbacks = callbacks
 
     def check(self, spec: PlanSpec, reach: Reach, who: str = "you are") -> None:
-        """For what is to begin now. Raises Refusal, with the field such as steps[1].tasks[0].name;
-        `who` is limited to others where the reach is."""
+        """For what is to begin now, with the values of its secrets. Raises Refusal, with the field
+        such as steps[1].tasks[0].name; `who` is limited to others where the reach is."""
         plan_rules.check(spec)
         for field, task, fleet in _tasks(spec, self._roster.fleet()):
             with_field(field, lambda task=task, fleet=fleet: self._check(task, fleet))
             with_field(field, lambda task=task, fleet=fleet: _check_reach(task, fleet, reach, who))
+
+    def apart(self, spec: PlanSpec) -> tuple[PlanSpec, Places]:
+        """(the plan as it is written down, its secrets). Raises Refusal."""
+        fleet = self._roster.fleet()
+        return of_plan(spec, lambda task: self._composer.secret_parameters(task, fleet))
 
     def check_callbacks(self, spec: PlanSpec) -> None:
         """When it is written down; one that is removed later is no reason not to run. Raises
@@ -46,7 +52,7 @@ class PlanJudge:
             _check_reach(task, fleet, reach, "you are")
 
     def _check(self, task: Submission, fleet: Fleet) -> None:
-        submission.check(self._composer.meant(task, fleet).submission)
+        sound(self._composer.meant(task, fleet).submission)
 
 
 def _check_reach(task: Submission, fleet: Fleet, reach: Reach, who: str) -> None:

@@ -4,7 +4,6 @@ the field, such as steps[1].tasks[0].targets, the value and what would be right.
 import re
 
 from master.plan import HOST_STATES, NEEDS, variable
-from master.submission_secrets import refuse_secrets
 from master.targets import check_expression, labels_in
 from wire.errors import InvalidValue
 from wire.plans import PlanSpec, PlanStep
@@ -61,7 +60,6 @@ def _check_step(field: str, step: PlanStep, earlier: dict[str, str], later: set[
 
 
 def _check_task(task: Submission, earlier: dict[str, str], later: set[str]) -> None:
-    refuse_secrets(task)
     if task.expect is not None:
         raise InvalidValue(
             "expect is given; the hosts of a step are found when it begins", field="expect"

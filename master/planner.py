@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from gevent.event import Event
 from msgspec.structs import replace
 
-from master import compose
+from master import compose, kept_secrets
 from master.beside import beside
 from master.changes import NewTask
 from master.composer import Composer
 from master.dispatch import Dispatcher
 from master.ids import new_id
+from master.kept_secrets import Places, place_of, put_back
 from master.owners import owner
 from master.people_store import PeopleStore
 from master.plan import (
@@ -39,7 +40,14 @@ from master.rights import Person
 from master.roster import Roster
 from master.targets import Fleet
 from utils import failpoint, getLogger
-from wire.errors import Conflict, Forbidden, InvalidValue, NotFound, TooLarge
+from wire.errors import (
+    Conflict,
+    Forbidden,
+    InvalidValue,
+    NotFound,
+    SecretsUnreadable,
+    TooLarge,
+)
 from wire.requests import Submission
 from wire.states import ENDED_TASK, RunState
 
@@ -51,7 +59,7 @@ PUT_OFF_S = 5.0  # a plan that could not be taken further is tried again after s
 MEND = "; whoever resumes the plan becomes its owner"
 
 # What ends a plan when its step cannot begin; any other trouble passes.
-FINAL = (InvalidValue, Forbidden, NotFound, Conflict, TooLarge)
+FINAL = (InvalidValue, Forbidden, NotFound, Conflict, TooLarge, SecretsUnreadable)
 
 
 class Planner:
@@ -178,15 +186,25 @@ class Planner:
             told |= variables(step.name, hosts)
         fleet = fleet.knowing(given)
         step = plan.steps[begin.step]
+        kept = self._kept(plan)
         tasks = []
         for place, task in enumerate(step.tasks):
             earlier = [one for one in parts if (one.step, one.place) == (begin.step, place)]
             placed = self._placed(plan, task, fleet, given, earlier)
             if isinstance(placed, list):
                 check_reach(reach, {id: fleet.by_id[id].hostname for id in placed}, who)
-                placed = Placed(new=self._new(plan, begin, task, placed, fleet, told))
+                whole = put_back(task, kept.get(place_of(begin.step, place)))
+                placed = Placed(new=self._new(plan, begin, whole, placed, fleet, told))
             tasks.append(placed)
         return Aim(plan.id, plan.row_version, begin, tuple(tasks))
+
+    def _kept(self, plan: Plan) -> Places:
+        """Its secrets. Raises SecretsUnreadable."""
+        if plan.key_id is None:
+            return {}
+        return kept_secrets.opened(
+            self._composer.vault, f"plan {plan.id}", self._book.sealed(plan.id).wait()
+        )
 
     def _placed(
         self,

@@ -28,6 +28,7 @@ from master.plan import (
 from master.reader import Reader
 from master.records import Task
 from master.rows import to_json
+from master.secrets import Sealed
 from master.transaction import Stale, Tx
 from wire.errors import Conflict, NotFound
 from wire.plans import PlanState
@@ -76,6 +77,8 @@ class Advanced(Struct, frozen=True):
 
 
 class PlanMade(Struct, frozen=True):
+    """`created` False: the same key had made it before."""
+
     plan: Plan
     created: bool
 
@@ -83,12 +86,18 @@ class PlanMade(Struct, frozen=True):
 # ---- what people do
 
 
-def add(tx: Tx, plan: Plan, act: Act) -> PlanMade:
-    """The same key again gives the same plan; raises Conflict for another body."""
+def add(tx: Tx, plan: Plan, act: Act, sealed: Sealed | None = None) -> PlanMade:
+    """`sealed`: the secrets of its tasks. The same key again gives the same plan; raises Conflict
+    for another body."""
     earlier = _earlier(tx, plan)
     if earlier is not None:
         return PlanMade(earlier, created=False)
-    tx.execute("insert_plan", **_columns(plan))
+    tx.execute(
+        "insert_plan",
+        **_columns(plan),
+        key_id=None if sealed is None else sealed.key_id,
+        sealed=None if sealed is None else sealed.content,
+    )
     _note(tx, act, plan, steps=len(plan.steps), tasks=sum(len(one.tasks) for one in plan.steps))
     return PlanMade(plan, created=True)
 
@@ -292,6 +301,7 @@ def _insert(tx: Tx, plan: Plan, place: int, task: str | None, reason: str) -> No
 
 def _columns(plan: Plan) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(plan, name) for name in plan.__struct_fields__}
+    del fields["key_id"]  # only ever written with what it has sealed
     return {**fields, "steps": to_json(plan.steps)}
 
 

@@ -3,10 +3,12 @@
 -- name: insert_plan
 INSERT INTO plans (
     id, name, steps, state, reason, step, attempt, again, owner, owner_id, created_by, created_at,
-    ended_at, cancelled_by, key, body_hash, schedule, due_at, row_version
+    ended_at, cancelled_by, key, body_hash, schedule, due_at, key_id, sealed,
+    row_version
 ) VALUES (
     :id, :name, :steps, :state, :reason, :step, :attempt, :again, :owner, :owner_id, :created_by,
-    :created_at, :ended_at, :cancelled_by, :key, :body_hash, :schedule, :due_at, 0
+    :created_at, :ended_at, :cancelled_by, :key, :body_hash, :schedule, :due_at,
+    :key_id, :sealed, 0
 )
 
 -- name: update_plan
@@ -19,6 +21,13 @@ WHERE id = :id AND row_version = :row_version
 -- name: plan_by_id
 SELECT $row(plans, p)
 FROM plans p WHERE p.id = :id
+
+-- name: secrets_of_plan
+SELECT p.key_id, p.sealed FROM plans p WHERE p.id = :id
+
+-- name: forget_secrets_of_plans
+-- Those that are sealed with another key than this one, which is gone.
+UPDATE plans SET key_id = NULL, sealed = NULL WHERE key_id < :key_id OR key_id > :key_id
 
 -- name: plan_by_key
 SELECT p.body_hash, p.id FROM plans p WHERE p.created_by = :created_by AND p.key = :key

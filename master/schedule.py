@@ -80,6 +80,7 @@ class Schedule(Struct, array_like=True, frozen=True, kw_only=True):
     next_at: float | None = None
     revision: int = 1
     plan: PlanSpec | None = None
+    key_id: str | None = None  # of the key that its secrets are sealed with; None: it has none
     row_version: int = 0
 
 

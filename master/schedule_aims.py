@@ -8,22 +8,31 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from master import compose, plan, submission
+from master import compose, plan
 from master.beside import beside
 from master.callback_store import CallbackStore
-from master.changes import NewTask
-from master.composer import Composer
-from master.owners import owner
+from master.composer import Composer, sound
+from master.ids import new_id
+from master.kept_secrets import (
+    WHOLE,
+    Places,
+    of_task,
+    opened,
+    put_back,
+    put_back_plan,
+    sealed,
+)
+from master.owners import owner, owner_id
 from master.people_store import PeopleStore
-from master.plan import Plan
 from master.plan_judge import PlanJudge, Reach
 from master.plan_rules import with_field
 from master.reach import check_reach, reach_of
 from master.rights import Person
 from master.roster import Roster
 from master.schedule import Schedule
+from master.schedule_book import ScheduleBook
 from master.scheduling import Aim
-from master.submission_secrets import refuse_secrets
+from master.secrets import Sealed
 from master.targets import Fleet
 from wire.errors import InvalidValue, Refusal
 from wire.plans import PlanSpec
@@ -35,12 +44,14 @@ class ScheduleAims:
 
     def __init__(
         self,
+        book: ScheduleBook,
         composer: Composer,
         judge: PlanJudge,
         roster: Roster,
         people: PeopleStore,
         callbacks: CallbackStore,
     ):
+        self._book = book
         self._composer = composer
         self._judge = judge
         self._roster = roster
@@ -75,33 +86,30 @@ class ScheduleAims:
         fleet: Fleet,
     ) -> Aim:
         who, created_by = f"its owner {schedule.owner} is", f"schedule {schedule.name}"
-        made: NewTask | Plan
         try:
             if isinstance(found, Refusal):
                 raise found
             if isinstance(reach, Refusal):
                 raise reach
+            schedule = self.whole(schedule)
             if schedule.plan is not None:
                 self._judge.check(_named(schedule, schedule.plan), reach, who)
-                made = _plan_of(
-                    schedule, schedule.plan, schedule.owner, schedule.owner_id, created_by
-                )
-            else:
-                check_reach(reach, {id: fleet.by_id[id].hostname for id in found}, who)
-                made = self._task_of(schedule, found, fleet, created_by)
+                return self._plan_of(schedule, schedule.owner, schedule.owner_id, created_by)
+            check_reach(reach, {id: fleet.by_id[id].hostname for id in found}, who)
+            return self._task_of(schedule, found, fleet, created_by)
         except Refusal as refusal:
             return Aim(schedule.id, schedule.revision, None, str(refusal))
-        return Aim(schedule.id, schedule.revision, made)
 
     # ---- by hand
 
-    def by_hand(self, schedule: Schedule, person: Person, owner_id: str) -> NewTask | Plan:
+    def by_hand(self, schedule: Schedule, person: Person) -> Aim:
         """With the rights of the person. Raises Refusal."""
         fleet = self._roster.fleet()
         reach = reach_of(person, fleet)
+        schedule = self.whole(schedule)
         if schedule.plan is not None:
             self._judge.check(_named(schedule, schedule.plan), reach)
-            return _plan_of(schedule, schedule.plan, person.name, owner_id, person.name)
+            return self._plan_of(schedule, person.name, owner_id(person), person.name)
         task = schedule.task
         assert task is not None
         ids = beside(lambda: compose.targets(task, fleet))
@@ -111,8 +119,8 @@ class ScheduleAims:
     # ---- when it is saved
 
     def check(self, schedule: Schedule) -> None:
-        """Its hosts are those of each firing: that some name is wrong is told now. Raises
-        InvalidValue, for a field such as task.targets or plan.steps[0].name."""
+        """With the values of its secrets. Its hosts are those of each firing: that some name is
+        wrong is told now. Raises InvalidValue, for a field such as plan.steps[0].name."""
         if schedule.plan is not None:
             spec = _named(schedule, schedule.plan)
             with_field("plan", lambda: self._judge.check(spec, None))
@@ -135,9 +143,7 @@ class ScheduleAims:
 
     def _check_task(self, task: Submission) -> None:
         fleet = self._roster.fleet()
-        meant = self._composer.meant(task, fleet).submission
-        submission.check(meant)
-        refuse_secrets(meant)
+        sound(self._composer.meant(task, fleet).submission)
         if task.expect is not None:
             raise InvalidValue(
                 "expect is given; the hosts of a schedule are found at each firing",
@@ -146,29 +152,64 @@ class ScheduleAims:
         self._callbacks.check_known(task.callbacks).wait()
         beside(lambda: compose.named(task, fleet))
 
+    # ---- secrets
+
+    def whole(self, schedule: Schedule) -> Schedule:
+        """With the values of its secrets. Raises SecretsUnreadable."""
+        if schedule.key_id is None:
+            return schedule
+        found = self._book.sealed(schedule.id).wait()
+        kept = opened(self._composer.vault, f"schedule {schedule.id}", found)
+        if schedule.plan is not None:
+            return replace(schedule, plan=put_back_plan(schedule.plan, kept))
+        task = schedule.task
+        return schedule if task is None else replace(schedule, task=put_back(task, kept.get(WHOLE)))
+
+    def edited(self, before: Schedule, after: Schedule, person: Person) -> Schedule:
+        """What somebody has made of it, with the values of its secrets: where another task or plan
+        has none, only those that are the person's own. Raises SecretsUnreadable."""
+        is_same = (after.task, after.plan) == (before.task, before.plan)
+        if is_same or owner_id(person) == before.owner_id:
+            return self.whole(after)
+        return after
+
+    def apart(self, schedule: Schedule) -> tuple[Schedule, Sealed | None]:
+        """(the schedule as it is written down, its secrets). Raises Refusal."""
+        places: Places
+        if schedule.plan is not None:
+            spec, places = self._judge.apart(schedule.plan)
+            bare = replace(schedule, plan=spec)
+        else:
+            task = schedule.task or Submission()
+            secret = self._composer.secret_parameters(task, self._roster.fleet())
+            written, kept = of_task(task, secret)
+            bare, places = replace(schedule, task=written), {WHOLE: kept}
+        return bare, sealed(self._composer.vault, f"schedule {schedule.id}", places)
+
     # ---- below
 
-    def _task_of(
-        self, schedule: Schedule, ids: list[str], fleet: Fleet, created_by: str
-    ) -> NewTask:
-        """Without an id of its own yet. Raises Refusal."""
+    def _task_of(self, schedule: Schedule, ids: list[str], fleet: Fleet, created_by: str) -> Aim:
+        """Raises Refusal."""
         assert schedule.task is not None
-        new = self._composer.task_of(schedule.task, ids, fleet, created_by=created_by)
-        return replace(new, schedule=schedule.id, name=new.name or schedule.name)
+        new = self._composer.task_of(schedule.task, ids, fleet, id=new_id(), created_by=created_by)
+        made = replace(new, schedule=schedule.id, name=new.name or schedule.name)
+        return Aim(schedule.id, schedule.revision, made)
+
+    def _plan_of(self, schedule: Schedule, owner: str, owner_id: str, created_by: str) -> Aim:
+        """Raises Refusal."""
+        assert schedule.plan is not None
+        spec, places = self._judge.apart(_named(schedule, schedule.plan))
+        id = new_id()
+        begun = plan.begun(
+            spec, id=id, owner=owner, owner_id=owner_id, created_by=created_by, at=0.0
+        )
+        made = replace(begun, schedule=schedule.id)
+        seal = sealed(self._composer.vault, f"plan {id}", places)
+        return Aim(schedule.id, schedule.revision, made, sealed=seal)
 
 
 def _named(schedule: Schedule, spec: PlanSpec) -> PlanSpec:
     return replace(spec, name=spec.name or schedule.name)
-
-
-def _plan_of(
-    schedule: Schedule, spec: PlanSpec, owner: str, owner_id: str, created_by: str
-) -> Plan:
-    """Without id and time yet."""
-    begun = plan.begun(
-        _named(schedule, spec), id="", owner=owner, owner_id=owner_id, created_by=created_by, at=0.0
-    )
-    return replace(begun, schedule=schedule.id)
 
 
 def _resolved(schedules: Sequence[Schedule], fleet: Fleet) -> list[list[str] | Refusal]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from master import schedule_views, scheduling
+from msgspec import UNSET, UnsetType
+
+from master import kept_secrets, schedule_rows, schedule_views, scheduling
 from master.audit import Act
 from master.changes import Added, NewTask
 from master.database import Database, Urgency, Verb
@@ -11,6 +13,7 @@ from master.planning import PlanMade
 from master.schedule import Schedule
 from master.schedule_views import Due
 from master.scheduling import Aim, Fired
+from master.secrets import Sealed
 from master.transaction import Needs
 from wire.schedules import ScheduleView
 from wire.views import Page
@@ -27,17 +30,22 @@ class ScheduleBook:
 
     # ---- changing
 
-    def add(self, schedule: Schedule, act: Act) -> Verb[Schedule]:
-        """Raises Conflict: the name is taken, or there are too many."""
-        return self._database.writing(lambda tx: scheduling.add(tx, schedule, act), DIRECT)
+    def add(self, schedule: Schedule, act: Act, sealed: Sealed | None = None) -> Verb[Schedule]:
+        """`sealed`: its secrets. Raises Conflict: the name is taken, or there are too many."""
+        return self._database.writing(lambda tx: scheduling.add(tx, schedule, act, sealed), DIRECT)
 
     def change(
-        self, id: str, edit: Callable[[Schedule, float], Schedule], cause: str, act: Act
+        self,
+        id: str,
+        edit: Callable[[Schedule, float], Schedule],
+        cause: str,
+        act: Act,
+        sealed: Sealed | UnsetType | None = UNSET,
     ) -> Verb[Schedule]:
         """`edit` is called in the writer's thread, maybe more than once. Raises NotDecided,
         NotFound, Conflict; see master/scheduling.py."""
         return self._database.writing(
-            lambda tx: scheduling.change(tx, id, edit, self._wall(), cause, act), DIRECT
+            lambda tx: scheduling.change(tx, id, edit, self._wall(), cause, act, sealed), DIRECT
         )
 
     def run_now(self, id: str, new: NewTask, act: Act) -> Verb[Added]:
@@ -46,10 +54,12 @@ class ScheduleBook:
             lambda tx: scheduling.run_now(tx, id, new, self._wall(), act), DIRECT
         )
 
-    def run_plan_now(self, id: str, new: Plan, act: Act) -> Verb[PlanMade]:
+    def run_plan_now(
+        self, id: str, new: Plan, act: Act, sealed: Sealed | None = None
+    ) -> Verb[PlanMade]:
         """As `run_now`, of a schedule that makes plans."""
         return self._database.writing(
-            lambda tx: scheduling.run_plan_now(tx, id, new, self._wall(), act), DIRECT
+            lambda tx: scheduling.run_plan_now(tx, id, new, self._wall(), act, sealed), DIRECT
         )
 
     def fire(self, aim: Aim) -> Verb[Fired]:
@@ -78,7 +88,13 @@ class ScheduleBook:
 
     def record(self, id: str) -> Verb[Schedule]:
         """Raises NotFound."""
-        return self._database.reading(lambda reader: scheduling.known(reader, id))
+        return self._database.reading(lambda reader: schedule_rows.known(reader, id))
+
+    def sealed(self, id: str) -> Verb[Sealed | None]:
+        """Its secrets; None: it has none, or they were given up."""
+        return self._database.reading(
+            lambda reader: kept_secrets.from_row(reader.row("secrets_of_schedule", id=id))
+        )
 
     def view(self, id: str) -> Verb[ScheduleView]:
         """Raises NotFound."""

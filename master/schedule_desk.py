@@ -26,6 +26,7 @@ from master.schedule_aims import ScheduleAims
 from master.schedule_book import ScheduleBook
 from master.scheduler import Scheduler
 from master.scheduling import NotDecided
+from master.secrets import Sealed
 from utils import getLogger
 from wire.errors import Conflict, InvalidValue, Unavailable
 from wire.requests import ById
@@ -138,16 +139,20 @@ class ScheduleDesk:
             next_due, next_at = upcoming(schedule, now)
             schedule = replace(schedule, next_due=next_due, next_at=next_at)
         self._aims.check_reach(person, schedule)
-        self._book.add(schedule, act).wait()
+        written, sealed = self._aims.apart(schedule)
+        self._book.add(written, act, sealed).wait()
         log.info(f"schedule {schedule.id} ({schedule.name}) made by {person.name}")
         return self._changed(schedule)
 
     def change_schedule(self, person: Person, asked: ChangeSchedule, act: Act) -> ScheduleView:
         """In effect when this returns: what is due later is due as it says now."""
         edit = self._edit_of(asked.patch)
+        has_work = not (asked.patch.task is UNSET and asked.patch.plan is UNSET)
         before = self._book.record(asked.id).wait()
         self._aims.check_reach(person, before)
-        self._aims.check_reach(person, self._checked(edit(before, 0.0)))
+        whole = self._checked(self._aims.edited(before, edit(before, 0.0), person))
+        self._aims.check_reach(person, whole)
+        written, sealed = self._aims.apart(whole)
 
         def edited(schedule: Schedule, now: float) -> Schedule:
             _refuse_outdated(schedule, asked.patch)
@@ -156,13 +161,16 @@ class ScheduleDesk:
                 timing.check_future(after.timing, now)
             return replace(
                 after,
+                task=written.task if has_work else after.task,
+                plan=written.plan if has_work else after.plan,
                 owner=person.name,
                 owner_id=owner_id(person),
                 edited_at=now,
                 revision=schedule.revision + 1,
             )
 
-        schedule = self._change(asked.id, edited, f"edited by {person.name} before its splay", act)
+        cause = f"edited by {person.name} before its splay"
+        schedule = self._change(asked.id, edited, cause, act, sealed if has_work else UNSET)
         log.info(f"schedule {schedule.id} ({schedule.name}) edited by {person.name}")
         return self._changed(schedule)
 
@@ -202,13 +210,14 @@ class ScheduleDesk:
         submission.check_key(asked.key)
         schedule = self._book.record(asked.id).wait()
         body_hash = hashlib.sha256(f"run {asked.id}".encode()).hexdigest()
-        made = self._aims.by_hand(schedule, person, owner_id(person))
-        if isinstance(made, Plan):
-            begun = replace(made, id=new_id(), created_at=self._book.now())
-            plan = replace(begun, key=asked.key, body_hash=body_hash)
-            run = self._begin_plan(schedule, plan, act)
+        aim = self._aims.by_hand(schedule, person)
+        if isinstance(aim.made, Plan):
+            plan = replace(aim.made, key=asked.key, body_hash=body_hash)
+            begun = replace(plan, created_at=self._book.now())
+            run = self._begin_plan(schedule, begun, aim.sealed, act)
         else:
-            new = replace(made, id=new_id(), key=asked.key, body_hash=body_hash)
+            assert aim.made is not None  # a refusal was raised
+            new = replace(aim.made, key=asked.key, body_hash=body_hash)
             run = self._begin_task(schedule, new, act)
         if run.created:
             log.info(f"schedule {schedule.id} run by hand of {person.name}: {run.kind} {run.id}")
@@ -220,8 +229,8 @@ class ScheduleDesk:
             self._dispatcher.opened(added.task, intake.to_wake(new, added.task))
         return Run(added.task.id, "task", added.created)
 
-    def _begin_plan(self, schedule: Schedule, new: Plan, act: Act) -> Run:
-        made = self._book.run_plan_now(schedule.id, new, act).wait()
+    def _begin_plan(self, schedule: Schedule, new: Plan, sealed: Sealed | None, act: Act) -> Run:
+        made = self._book.run_plan_now(schedule.id, new, act, sealed).wait()
         if made.created:
             self._planner.wake(made.plan.id)
         return Run(made.plan.id, "plan", made.created)
@@ -232,11 +241,18 @@ class ScheduleDesk:
         self._aims.check_reach(person, self._book.record(id).wait())
         return self._change(id, edit, cause, act)
 
-    def _change(self, id: str, edit: Edit, cause: str, act: Act) -> Schedule:
+    def _change(
+        self,
+        id: str,
+        edit: Edit,
+        cause: str,
+        act: Act,
+        sealed: Sealed | UnsetType | None = UNSET,
+    ) -> Schedule:
         """What came up before is decided before, as the schedule was."""
         for _ in range(TRIES):
             try:
-                return self._book.change(id, edit, cause, act).wait()
+                return self._book.change(id, edit, cause, act, sealed).wait()
             except NotDecided:
                 self._scheduler.settle(id)
         raise Unavailable("the schedule fires again and again just now; nothing was changed")

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from master.reader import Reader
 from master.schedule import FiringState, Schedule
-from master.scheduling import decoded, known
+from master.schedule_rows import decoded, known
 from master.timing import local, timing_of, words
 from master.views import from_cursor, size_of, to_cursor
 from master.when import When, dues

@@ -4,11 +4,11 @@
 INSERT INTO schedules (
     id, name, timing, task, plan, overlap, misfire, misfire_most, misfire_grace_s,
     owner, owner_id, created_by, created_at, edited_at, paused_by, removed_at, decided_until,
-    next_due, next_at, revision, row_version
+    next_due, next_at, revision, key_id, sealed, row_version
 ) VALUES (
     :id, :name, :timing, :task, :plan, :overlap, :misfire, :misfire_most, :misfire_grace_s,
     :owner, :owner_id, :created_by, :created_at, :edited_at, :paused_by, :removed_at,
-    :decided_until, :next_due, :next_at, :revision, 0
+    :decided_until, :next_due, :next_at, :revision, :key_id, :sealed, 0
 )
 
 -- name: update_schedule
@@ -19,6 +19,16 @@ UPDATE schedules SET
     removed_at = :removed_at, decided_until = :decided_until, next_due = :next_due,
     next_at = :next_at, revision = :revision, row_version = row_version + 1
 WHERE id = :id AND row_version = :row_version
+
+-- name: seal_schedule
+UPDATE schedules SET key_id = :key_id, sealed = :sealed WHERE id = :id
+
+-- name: secrets_of_schedule
+SELECT s.key_id, s.sealed FROM schedules s WHERE s.id = :id
+
+-- name: forget_secrets_of_schedules
+-- Those that are sealed with another key than this one, which is gone.
+UPDATE schedules SET key_id = NULL, sealed = NULL WHERE key_id < :key_id OR key_id > :key_id
 
 -- name: move_schedule
 -- What a decision changes, and nothing that people set.

@@ -11,19 +11,15 @@ The clock is the wall's, not the master's steady one: people mean the former whe
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from master import audit, callbacks, intake, ledger, planning
+from master import audit, intake, ledger, planning
 from master.audit import Act
 from master.changes import Added, Changed, NewTask
-from master.ids import new_id
 from master.plan import Plan
 from master.planning import PlanMade
-from master.reader import Reader
 from master.records import Task
-from master.rows import to_json
 from master.schedule import (
     Busy,
     FiringState,
@@ -35,13 +31,23 @@ from master.schedule import (
     put_off,
     upcoming,
 )
+from master.schedule_rows import (
+    found,
+    insert,
+    insert_firing,
+    known,
+    move,
+    refuse_taken,
+    seal,
+    settle_firing,
+    update,
+)
+from master.secrets import Sealed
 from master.timing import words
-from master.transaction import Stale, Tx
-from wire.errors import Conflict, NotFound
+from master.transaction import Tx
+from wire.errors import Conflict
 
 MAX_SCHEDULES = 10_000
-
-_decode = msgspec.json.Decoder(Schedule, strict=False).decode
 
 
 class NotDecided(Exception):
@@ -49,8 +55,7 @@ class NotDecided(Exception):
 
 
 class Aim(Struct, frozen=True):
-    """What the schedule's firings come to now: a task or a plan, without id, or why there can be
-    none.
+    """What the schedule's next firing comes to now: a task or a plan, or why there can be none.
 
     `revision`: of the schedule that it was found for.
     """
@@ -59,6 +64,7 @@ class Aim(Struct, frozen=True):
     revision: int
     made: NewTask | Plan | None
     refusal: str = ""
+    sealed: Sealed | None = None  # the secrets of a plan
 
 
 class Opened(Struct, frozen=True):
@@ -82,24 +88,31 @@ class Fired(Struct, frozen=True):
 # ---- what people do
 
 
-def add(tx: Tx, schedule: Schedule, act: Act) -> Schedule:
-    """Raises Conflict: the name is taken, or there are too many."""
-    _refuse_taken(tx, schedule)
+def add(tx: Tx, schedule: Schedule, act: Act, sealed: Sealed | None = None) -> Schedule:
+    """`sealed`: its secrets. Raises Conflict: the name is taken, or there are too many."""
+    refuse_taken(tx, schedule)
     (number,) = tx.rows("count_schedules")[0]
     if number >= MAX_SCHEDULES:
         raise Conflict(f"there are {number} schedules; at most {MAX_SCHEDULES} can be")
-    tx.execute("insert_schedule", **_columns(schedule))
+    insert(tx, schedule, sealed)
     _note(tx, act, schedule)
     return schedule
 
 
 def change(
-    tx: Tx, id: str, edit: Callable[[Schedule, float], Schedule], now: float, cause: str, act: Act
+    tx: Tx,
+    id: str,
+    edit: Callable[[Schedule, float], Schedule],
+    now: float,
+    cause: str,
+    act: Act,
+    sealed: Sealed | UnsetType | None = UNSET,
 ) -> Schedule:
     """`edit` gives the schedule as it shall be from now on: what is due until now is decided on
     what it was. Raises NotDecided if that has yet to be done, NotFound, Conflict.
 
-    `cause` says why a firing is taken away that waits, or whose splay is not up yet.
+    `cause` says why a firing is taken away that waits, or whose splay is not up yet. `sealed`: its
+    secrets from now on; UNSET: those that it has.
     """
     before = known(tx, id)
     if before.paused_by is None and is_ripe(before, now):
@@ -108,12 +121,14 @@ def change(
     if after == before:
         return before
     if after.name.lower() != before.name.lower():
-        _refuse_taken(tx, after)
+        refuse_taken(tx, after)
     is_off = after.paused_by is not None or after.removed_at is not None
     if is_off or after.timing != before.timing or before.paused_by is not None:
         _take_away(tx, before, now, cause, waiting=is_off)
         after = _anew(after, now)
-    _update(tx, after)
+    update(tx, after)
+    if not isinstance(sealed, UnsetType):
+        seal(tx, id, sealed)
     _note(tx, act, after)
     return replace(after, row_version=after.row_version + 1)
 
@@ -130,11 +145,11 @@ def _take_away(tx: Tx, schedule: Schedule, now: float, cause: str, *, waiting: b
     if schedule.paused_by is None:
         for due in put_off(schedule, now):
             verdict = Verdict(due=due, state=FiringState.SKIPPED, reason=cause)
-            _insert(tx, schedule, verdict, now)
+            insert_firing(tx, schedule, verdict, now)
     if waiting:
         for (due,) in tx.rows("waiting_firings", schedule=schedule.id):
             verdict = Verdict(due=due, state=FiringState.SKIPPED, reason=cause)
-            _settle(tx, schedule, verdict, now)
+            settle_firing(tx, schedule, verdict, now)
 
 
 def run_now(tx: Tx, id: str, new: NewTask, now: float, act: Act) -> Added:
@@ -149,13 +164,15 @@ def run_now(tx: Tx, id: str, new: NewTask, now: float, act: Act) -> Added:
     return intake.add_task(tx, replace(new, due_at=at), act)
 
 
-def run_plan_now(tx: Tx, id: str, new: Plan, now: float, act: Act) -> PlanMade:
+def run_plan_now(
+    tx: Tx, id: str, new: Plan, now: float, act: Act, sealed: Sealed | None = None
+) -> PlanMade:
     """As `run_now`, of a schedule that makes plans."""
     schedule = known(tx, id)
     if new.key is not None and tx.row("plan_by_key", created_by=new.created_by, key=new.key):
         return planning.add(tx, new, act)
     at = _by_hand(tx, schedule, Work("plan", new.id), now, act)
-    return planning.add(tx, replace(new, due_at=at), act)
+    return planning.add(tx, replace(new, due_at=at), act, sealed)
 
 
 def _by_hand(tx: Tx, schedule: Schedule, work: Work, now: float, act: Act) -> float:
@@ -168,7 +185,7 @@ def _by_hand(tx: Tx, schedule: Schedule, work: Work, now: float, act: Act) -> fl
         )
     at = _free_instant(tx, schedule.id, now)
     verdict = Verdict(due=at, state=FiringState.FIRED, reason=f"by hand of {act.who}")
-    _insert(tx, schedule, verdict, now, work, by=act.who)
+    insert_firing(tx, schedule, verdict, now, work, by=act.who)
     return at
 
 
@@ -185,7 +202,7 @@ def _free_instant(tx: Tx, id: str, now: float) -> float:
 
 def fire(tx: Tx, aim: Aim, now: float) -> Fired:
     """Decide what has come up, and do it. Whoever loses against another process does nothing."""
-    schedule = _found(tx, aim.schedule)
+    schedule = found(tx, aim.schedule)
     if schedule is None or schedule.removed_at is not None:
         return Fired()
     if schedule.revision != aim.revision:
@@ -198,12 +215,12 @@ def fire(tx: Tx, aim: Aim, now: float) -> Fired:
         next_at=decision.next_at,
     )
     if moved != schedule:
-        _move(tx, moved)
+        move(tx, moved)
     act = Act(f"schedule {schedule.name}", "system", "schedule.fire")
     changed, plans = _cancelled(tx, decision.cancel, act)
     made = [
-        *(_carry_out(tx, schedule, one, aim, now, act, _settle) for one in decision.settled),
-        *(_carry_out(tx, schedule, one, aim, now, act, _insert) for one in decision.new),
+        *(_carry_out(tx, schedule, one, aim, now, act, settle_firing) for one in decision.settled),
+        *(_carry_out(tx, schedule, one, aim, now, act, insert_firing) for one in decision.new),
     ]
     return Fired(
         opened=next((one for one in made if isinstance(one, Opened)), None),
@@ -247,10 +264,10 @@ def _carry_out(
         write(tx, schedule, skipped, now)
         return None
     if isinstance(aim.made, Plan):
-        plan = replace(aim.made, id=new_id(), created_at=tx.now, due_at=verdict.due)
+        plan = replace(aim.made, created_at=tx.now, due_at=verdict.due)
         is_ours = write(tx, schedule, verdict, now, Work("plan", plan.id))
-        return planning.add(tx, plan, act).plan if is_ours else None
-    new = replace(aim.made, id=new_id(), due_at=verdict.due)
+        return planning.add(tx, plan, act, aim.sealed).plan if is_ours else None
+    new = replace(aim.made, due_at=verdict.due)
     if not write(tx, schedule, verdict, now, Work("task", new.id)):
         return None
     task = intake.add_task(tx, new, act).task
@@ -299,105 +316,3 @@ def _said(schedule: Schedule) -> dict[str, Any]:
     if schedule.plan is not None:
         return {"steps": len(schedule.plan.steps)}
     return {} if schedule.task is None else {"targets": schedule.task.targets}
-
-
-# ---- rows
-
-
-def known(tx: Tx | Reader, id: str) -> Schedule:
-    """Raises NotFound, also for one that was removed."""
-    schedule = _found(tx, id)
-    if schedule is None or schedule.removed_at is not None:
-        raise NotFound(f"no schedule has the id {id}")
-    return schedule
-
-
-def decoded(rows: Sequence[tuple[Any, ...]]) -> list[Schedule]:
-    return [_decode(row[0]) for row in rows]
-
-
-def _found(tx: Tx | Reader, id: str) -> Schedule | None:
-    row = tx.row("schedule_by_id", id=id)
-    return None if row is None else _decode(row[0])
-
-
-def _refuse_taken(tx: Tx, schedule: Schedule) -> None:
-    if tx.row("schedule_named", name=schedule.name) is not None:
-        raise Conflict(f"there is a schedule {schedule.name} already", field="name")
-
-
-def _columns(schedule: Schedule) -> dict[str, Any]:
-    fields: dict[str, Any] = {name: getattr(schedule, name) for name in schedule.__struct_fields__}
-    nested = {name: to_json(fields[name]) for name in ("timing", "task")}
-    plan = None if schedule.plan is None else to_json(schedule.plan)
-    return {**fields, **nested, "plan": plan}
-
-
-def _update(tx: Tx, schedule: Schedule) -> None:
-    if not tx.execute("update_schedule", **_columns(schedule)):
-        raise Stale(f"schedule {schedule.id} had changed")
-
-
-def _move(tx: Tx, schedule: Schedule) -> None:
-    moved = tx.execute(
-        "move_schedule",
-        id=schedule.id,
-        row_version=schedule.row_version,
-        decided_until=schedule.decided_until,
-        next_due=schedule.next_due,
-        next_at=schedule.next_at,
-    )
-    if not moved:
-        raise Stale(f"schedule {schedule.id} had changed")
-
-
-def _insert(
-    tx: Tx,
-    schedule: Schedule,
-    verdict: Verdict,
-    now: float,
-    work: Work | None = None,
-    by: str | None = None,
-) -> bool:
-    """False: the instant was decided already."""
-    inserted = tx.execute(
-        "insert_firing",
-        schedule=schedule.id,
-        due_at=verdict.due,
-        until_at=verdict.until,
-        state=verdict.state,
-        reason=verdict.reason,
-        decided_at=now,
-        late_s=verdict.late_s,
-        by_hand=by,
-        **_made(work),
-    )
-    if inserted:
-        callbacks.note_firing(tx, schedule, verdict)
-    return inserted > 0
-
-
-def _settle(
-    tx: Tx, schedule: Schedule, verdict: Verdict, now: float, work: Work | None = None
-) -> bool:
-    """False: it waits no more."""
-    settled = tx.execute(
-        "settle_firing",
-        schedule=schedule.id,
-        due_at=verdict.due,
-        state=verdict.state,
-        reason=verdict.reason,
-        decided_at=now,
-        **_made(work),
-    )
-    if settled:
-        callbacks.note_firing(tx, schedule, verdict)
-    return settled > 0
-
-
-def _made(work: Work | None) -> dict[str, str | None]:
-    """The columns that say what it has made."""
-    return {
-        kind: work.id if work is not None and work.kind == kind else None
-        for kind in ("task", "plan")
-    }

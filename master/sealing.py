@@ -55,8 +55,10 @@ def other_key(reader: Reader, key_id: str) -> str | None:
 
 
 def forget_other(tx: Tx, key_id: str, act: Act) -> int:
-    """Give up what is sealed with another key than this; the number of values and callbacks."""
-    secrets = tx.execute("delete_other_secrets", key_id=key_id)
+    """Give up what is sealed with another key than this; the number of values of tasks, and of
+    plans, schedules and callbacks."""
+    statements = ("delete_other_secrets", "forget_secrets_of_plans", "forget_secrets_of_schedules")
+    secrets = sum(tx.execute(statement, key_id=key_id) for statement in statements)
     callbacks = callback_book.forget_sealed(tx, key_id)
     if secrets or callbacks:
         audit.append(tx, act, "", secrets=secrets, callbacks=callbacks)

@@ -10,6 +10,10 @@ SELECT name, kind, key_id, content FROM secrets WHERE task = :task ORDER BY name
 SELECT key_id FROM secrets WHERE key_id < :key_id OR key_id > :key_id
 UNION ALL
 SELECT key_id FROM callbacks WHERE (key_id < :key_id AND key_id > '') OR key_id > :key_id
+UNION ALL
+SELECT key_id FROM plans WHERE key_id < :key_id OR key_id > :key_id
+UNION ALL
+SELECT key_id FROM schedules WHERE key_id < :key_id OR key_id > :key_id
 LIMIT 1
 
 -- name: delete_other_secrets

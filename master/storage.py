@@ -362,8 +362,8 @@ class Storage:
         return self._database.reading(lambda reader: sealing.other_key(reader, key_id))
 
     def forget_other_secrets(self, key_id: str, act: Act) -> Verb[int]:
-        """Give up what is sealed with another key than this: values of tasks, and where callbacks
-        lead, which are paused by it. How many."""
+        """Give up what is sealed with another key than this: values of tasks, those of plans and
+        schedules, and where callbacks lead, which are paused by it. How many."""
         return self._database.writing(lambda tx: sealing.forget_other(tx, key_id, act), DIRECT)
 
     # ---- hold of hand-outs

@@ -36,9 +36,7 @@ def refuse_secrets(submission: Submission) -> None:
     """For what is written down to be run later, and more than once."""
     for field in ("secrets", "secret_files"):
         if getattr(submission, field):
-            raise InvalidValue(
-                f"{field}: only a task that is submitted to run now takes them", field=field
-            )
+            raise InvalidValue(f"{field}: they are not taken here", field=field)
 
 
 def _check_name(field: str, name: str, submission: Submission) -> None:

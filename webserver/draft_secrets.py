@@ -55,10 +55,21 @@ def secrets_of_task(task: TaskView) -> DraftSecrets:
     return DraftSecrets([Typed(name) for name in variables], [Typed(name) for name in files])
 
 
-def add_secrets(submission: Submission, given: DraftSecrets) -> dict[str, str]:
-    """Put them into the submission; what is wrong, by field, without any value."""
-    submission.secrets, wrong = _named(given.variables)
-    submission.secret_files, wrong_files = _named(given.files)
+def secrets_of_submission(submission: Submission) -> DraftSecrets:
+    """Those of a schedule that is edited."""
+    variables, files = submission.secrets, submission.secret_files
+    return DraftSecrets([Typed(name) for name in variables], [Typed(name) for name in files])
+
+
+def add_secrets(
+    submission: Submission, given: DraftSecrets, *, may_stay: bool = False
+) -> dict[str, str]:
+    """Put them into the submission; what is wrong, by field, without any value.
+
+    `may_stay`: an empty value stands for the one that is kept.
+    """
+    submission.secrets, wrong = _named(given.variables, may_stay)
+    submission.secret_files, wrong_files = _named(given.files, may_stay)
     found = {"secrets": wrong, "secret_files": wrong_files}
     return {name: sentence for name, sentence in found.items() if sentence}
 
@@ -69,13 +80,13 @@ def _typed(form: Form, name_field: str, value_field: str) -> list[Typed]:
     return [row for row in rows if row.name or row.value]
 
 
-def _named(rows: list[Typed]) -> tuple[dict[str, str], str]:
+def _named(rows: list[Typed], may_stay: bool) -> tuple[dict[str, str], str]:
     """By name, and a sentence where that cannot be said."""
     values: dict[str, str] = {}
     for row in rows:
         if not row.name:
             return {}, "A value has no name."
-        if not row.value:
+        if not row.value and not may_stay:
             return {}, f"{row.name} has no value: type it, also if you have typed it before."
         if row.name in values:
             return {}, f"{row.name} is there twice; each name is given once."

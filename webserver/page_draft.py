@@ -20,7 +20,7 @@ DURATIONS = ("timeout", "expires_in", "lost_after", "grace", "wave_pause")
 TEXTS = (
     "script", "targets", "name", "timeout", "parallel", "fail_count", "fail_rate", "on_limit",
     "rolling", "between_waves", "wave_pause", "offline", "expires_in", "lost_after", "grace",
-    "priority", "user", "cwd", "args", "env", "expect",
+    "priority", "user", "cwd", "args", "env", "callbacks", "expect",
 )  # fmt: skip
 MULTILINE = frozenset({"script", "args", "env"})
 USUAL = spelled_out(Submission())
@@ -93,6 +93,7 @@ def texts_of(submission: Submission, script: str) -> dict[str, str]:
     texts["targets"] = submission.targets if isinstance(submission.targets, str) else ""
     texts["args"] = "\n".join(submission.args)
     texts["env"] = "\n".join(f"{name}={value}" for name, value in submission.env.items())
+    texts["callbacks"] = ", ".join(submission.callbacks)
     return texts
 
 
@@ -143,6 +144,7 @@ def submission_of(draft: Draft) -> Submission:
     submission.user, submission.cwd = texts["user"] or None, texts["cwd"] or None
     submission.args = [line for line in texts["args"].split("\n") if line]
     submission.env = _env(draft)
+    submission.callbacks = re.findall(r"[^\s,]+", texts["callbacks"])
     if texts["targets"] and texts["expect"]:
         submission.expect = texts["expect"]
     return left_open(submission)

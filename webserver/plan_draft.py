@@ -56,6 +56,8 @@ class PlanDraft:
         else:
             self.errors["name" if name == "name" else ""] = sentence
 
+    asks_secrets: bool = False
+
     @property
     def is_wrong(self) -> bool:
         return bool(self.errors) or any(step.errors for step in self.steps)
@@ -141,6 +143,11 @@ def plan_from(spec: PlanSpec) -> PlanDraft:
     ]
     if msgspec.to_builtins(spec_of(draft)) != msgspec.to_builtins(spec) or draft.is_wrong:
         draft.text = as_json(spec)
+    draft.asks_secrets = any(
+        "" in (*task.secrets.values(), *task.secret_files.values())
+        for step in spec.steps
+        for task in step.tasks
+    )
     return draft
 
 

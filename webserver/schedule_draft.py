@@ -11,6 +11,7 @@ import msgspec
 
 from webserver import plan_draft
 from webserver.draft_saved import DraftSaved
+from webserver.draft_secrets import add_secrets, secrets_of_submission
 from webserver.forms import Form
 from webserver.page_draft import Draft, draft_of, fresh_draft, submission_of, texts_of
 from webserver.plan_draft import PlanDraft, as_json, fresh_plan, plan_from, plan_of_form
@@ -87,7 +88,13 @@ class ScheduleDraft(Draft):
 def fresh_schedule(task: Draft | None = None) -> ScheduleDraft:
     """Empty, or with the task of a draft."""
     task = task or fresh_draft()
-    return ScheduleDraft(task.texts | USUAL, task.ticked, errors=task.errors, saved=task.saved)
+    return ScheduleDraft(
+        task.texts | USUAL,
+        task.ticked,
+        errors=task.errors,
+        secrets=task.secrets,
+        saved=task.saved,
+    )
 
 
 def fresh_schedule_of_plan(spec: PlanSpec | None = None) -> ScheduleDraft:
@@ -103,7 +110,9 @@ def fresh_schedule_of_plan(spec: PlanSpec | None = None) -> ScheduleDraft:
 def schedule_of_form(form: Form) -> ScheduleDraft:
     task = draft_of(form)
     texts = {name: form.word(name) for name in SCHEDULE_TEXTS if name in form.fields}
-    draft = ScheduleDraft(task.texts | USUAL | texts, task.ticked, saved=task.saved)
+    draft = ScheduleDraft(
+        task.texts | USUAL | texts, task.ticked, secrets=task.secrets, saved=task.saved
+    )
     if form.word("what") == "plan":
         draft.plan = plan_of_form(form)
         draft.plan.name = ""  # it is called like the schedule
@@ -118,6 +127,7 @@ def schedule_from(schedule: ScheduleView) -> ScheduleDraft:
     if submission.saved is not None:
         number = "" if submission.saved.version is None else str(submission.saved.version)
         draft.saved = DraftSaved(submission.saved.script, number, submission.saved.parameters)
+    draft.secrets = secrets_of_submission(submission)
     draft.ticked = submission.targets if isinstance(submission.targets, list) else []
     if schedule.plan is not None:
         draft.plan = _plan_of(msgspec.convert(schedule.plan, PlanSpec), schedule.name)
@@ -160,6 +170,8 @@ def spec_of(draft: ScheduleDraft) -> ScheduleSpec:
     else:
         task = submission_of(draft)
         task.name = ""  # its tasks are called like the schedule
+        may_stay = bool(texts["revision"])  # it is edited
+        draft.errors |= add_secrets(task, draft.secrets, may_stay=may_stay)
     most = texts["misfire_most"]
     if not (most.isascii() and most.isdecimal() and len(most) < 6):
         draft.blame("misfire_most", "This takes a whole number.")

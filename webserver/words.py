@@ -31,6 +31,7 @@ _SETTINGS = {
     "secrets": "Secrets",
     "secret_files": "Secret files",
     "priority": "Priority",
+    "callbacks": "Tells the callbacks",
 }
 _DURATIONS = frozenset({"timeout", "expires_in", "lost_after", "grace", "wave_pause"})
 BETWEEN_WAVES = {
@@ -88,7 +89,7 @@ def _value(name: str, value: Any) -> str:
         return " ".join(f"{key}={text}" for key, text in value.items())
     if name == "args":
         return " ".join(value)
-    if name in ("secrets", "secret_files"):
+    if name in ("secrets", "secret_files", "callbacks"):
         return ", ".join(value)
     return _CHOICES.get((name, value)) or (f"{value:g}" if isinstance(value, float) else str(value))
 

@@ -190,13 +190,28 @@ def test_a_limited_operator_reaches_no_further_by_a_plan(api: Api, fleet: Fleet)
     assert otto.call("POST", f"/api/v1/plans/{others}/cancel").status == 403
 
 
+def test_its_steps_have_secrets_that_nobody_sees(api: Api, fleet: Fleet):
+    secret: dict[str, Any] = {"secrets": {"TOKEN": "correct horse battery"}}
+    script = 'echo "$TOKEN"; printf %s "$TOKEN" | wc -c'
+    plan = submit(api, step("one", "true", "web01"), step("two", script, "web01", **secret))
+    view = ended(api, plan)
+    assert view["state"] == "SUCCEED"
+    task = view["steps"][1]["tasks"][0]["task"]
+    assert outputs(api, task)["web01"].split() == ["***", "21"]
+    spec = api.get(f"/api/v1/plans/{plan}/spec")
+    assert spec["steps"][1]["tasks"][0]["secrets"] == {"TOKEN": ""}
+    again = api.call("POST", "/api/v1/plans", spec)
+    assert again.status == 422
+    assert "TOKEN has no value" in again.json["error"]["message"]
+
+
 def test_it_says_what_is_wrong_with_a_plan(api: Api):
     for steps, field in (
         ([], "steps"),
         ([step("a", "true", "nowhere")], "steps[0].tasks[0].targets"),
         ([step("a", "")], "steps[0].tasks[0].script"),
         ([step("a", "true"), step("b", "true", "@a:lost")], "steps[1].tasks[0].targets"),
-        ([step("a", "true", secrets={"X": "12345"})], "steps[0].tasks[0].secrets"),
+        ([step("a", "true", secrets={"X": "123"})], "steps[0].tasks[0].secrets"),
         ([step("a", "true", needs="luck")], "steps[0].needs"),
     ):
         answer = api.call("POST", "/api/v1/plans", {"name": "wrong", "steps": steps})

@@ -21,6 +21,7 @@ from master.records import Task  # noqa: E402
 from master.roster import Roster  # noqa: E402
 from master.schedule_aims import ScheduleAims  # noqa: E402
 from master.scheduler import Scheduler  # noqa: E402
+from master.secrets import Vault  # noqa: E402
 from master.storage import Storage  # noqa: E402
 
 
@@ -39,11 +40,11 @@ def main(path: str) -> None:
     storage = Storage(Path(path), readers=1)
     roster = Roster(5.0)
     roster.load(storage.all_agents().wait(), [])
-    composer = Composer(Live(roster, SteadyClock()), storage.scripts)
+    composer = Composer(Live(roster, SteadyClock()), storage.scripts, Vault(b"k" * 32))
     judge = PlanJudge(composer, roster, storage.callbacks)
     dispatcher, people = Silent(), storage.people
     planner = Planner(storage.plans, roster, dispatcher, people, composer)
-    aims = ScheduleAims(composer, judge, roster, people, storage.callbacks)
+    aims = ScheduleAims(storage.schedules, composer, judge, roster, people, storage.callbacks)
     Scheduler(storage.schedules, aims, dispatcher, planner).run()
 
 

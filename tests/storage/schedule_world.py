@@ -26,6 +26,7 @@ from master.roster import Roster
 from master.schedule_aims import ScheduleAims
 from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
+from master.secrets import Vault
 from master.storage import Storage
 from master.timing import parse
 from master.when import next_after
@@ -43,6 +44,7 @@ from wire.schedules import (
 AUTH = Auth()
 ACT = Act("alice", "session", "schedule.change")
 DAY_S = 86_400.0
+VAULT = Vault(b"k" * 32)
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Shanghai", "UTC"]
 
 
@@ -95,10 +97,10 @@ class Process:
         roster.load(self.storage.all_agents().wait(), [])
         self.dispatcher = Silent()
         storage, book, people = self.storage, self.storage.schedules, self.storage.people
-        composer = Composer(Live(roster, clock), storage.scripts)
+        composer = Composer(Live(roster, clock), storage.scripts, VAULT)
         judge = PlanJudge(composer, roster, storage.callbacks)
         self.planner = Planner(storage.plans, roster, self.dispatcher, people, composer)
-        aims = ScheduleAims(composer, judge, roster, people, storage.callbacks)
+        aims = ScheduleAims(book, composer, judge, roster, people, storage.callbacks)
         self.scheduler = Scheduler(book, aims, self.dispatcher, self.planner)
         self.desk = ScheduleDesk(book, self.scheduler, aims, self.dispatcher, self.planner)
 

@@ -3,10 +3,13 @@
 from contextlib import contextmanager
 
 import pytest
+from msgspec.structs import replace
 
+from master import sealing
+from master.rights import Person
 from master.schedule import BACKLOG
 from master.schedule_aims import ScheduleAims
-from tests.storage.schedule_world import ACT, AUTH, DAY_S, world
+from tests.storage.schedule_world import ACT, AUTH, DAY_S, VAULT, world
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.plans import PlanSpec, PlanStep
 from wire.requests import ById, Saved, Submission
@@ -284,7 +287,7 @@ def test_it_names_what_is_wrong_with_a_plan(town):
     for plan, field in (
         (PlanSpec(steps=[]), "plan.steps"),
         (make_spec("true", ""), "plan.steps[1].tasks[0].script"),
-        (make_spec("true", secrets={"A": "secret"}), "plan.steps[0].tasks[0].secrets"),
+        (make_spec("true", secrets={"A": "abc"}), "plan.steps[0].tasks[0].secrets"),
         (make_spec("true", callbacks=["nobody"]), "plan.steps[0].tasks[0].callbacks"),
     ):
         with refused(field):
@@ -304,6 +307,69 @@ def test_it_skips_a_firing_whose_plan_is_sound_no_more(town):
     (firing,) = town.firings(made.id).items
     assert (firing.state, firing.reason) == ("skipped", "the script ship is disabled")
     assert plans_of(town) == []
+
+
+# ---- secrets
+
+SECRET = {"TOKEN": "correct horse"}
+
+
+def values(town):
+    """The secret variables of each task that is active."""
+    return [
+        town.store._database.writing(
+            lambda tx, task=task: sealing.values_of(tx, task, VAULT).variables
+        ).wait()
+        for task in town.store.active_tasks().wait()
+    ]
+
+
+def test_its_tasks_have_the_secrets_that_nobody_sees(town):
+    task = Submission(script="true", targets="@*", secrets=SECRET)
+    made = town.add(task=task)
+    assert made.task["secrets"] == {"TOKEN": ""}
+    town.pass_s(60)
+    assert values(town) == [SECRET]
+
+
+def test_its_plans_have_them_too_and_keep_them_for_later_steps(town):
+    made = town.add(plan=make_spec("true", "true", secrets=SECRET))
+    assert made.plan["steps"][0]["tasks"][0]["secrets"] == {"TOKEN": ""}
+    town.pass_s(60)
+    assert values(town) == [SECRET]
+    town.end_tasks()
+    assert values(town) == [SECRET]
+    (line,) = plans_of(town)
+    assert "correct" not in repr(town.store.plans.situation(line.id).wait())
+
+
+def test_an_edit_keeps_secrets_for_their_owner_alone(town):
+    task = Submission(script="true", targets="@*", secrets=SECRET)
+    made = town.add(task=task)
+    town.change(made.id, overlap="allow")
+    edited = Submission(script="echo", targets="@*", secrets={"TOKEN": ""})
+    town.change(made.id, task=edited)
+    town.pass_s(60)
+    assert values(town) == [SECRET]
+    town.world.alice = Person("bob", "operator", person="another")
+    assert town.change(made.id, name="of bob").owner == "bob"
+    town.world.alice = Person("carol", "operator", person="third")
+    with refused("task.secrets"):
+        town.change(made.id, task=replace(edited, script="env | mail carol"))
+
+
+def test_it_skips_firings_whose_secrets_do_not_open(town):
+    made = town.add(task=Submission(script="true", targets="@*", secrets=SECRET))
+    assert town.store.other_secret_key(VAULT.key_id).wait() is None
+    town.store._database.writing(
+        lambda tx: tx.execute("seal_schedule", id=made.id, key_id="lost", sealed=b"lost" * 9)
+    ).wait()
+    assert town.store.other_secret_key(VAULT.key_id).wait() == "lost"
+    town.pass_s(60)
+    assert "do not open" in town.firings(made.id).items[0].reason
+    assert town.store.forget_other_secrets(VAULT.key_id).wait() == 1
+    town.pass_s(60)
+    assert "TOKEN has no value" in town.firings(made.id).items[0].reason
 
 
 def test_it_lists_by_name_filtered_and_page_by_page(town):
@@ -372,7 +438,8 @@ def test_it_names_what_is_wrong_with_a_schedule(town):
         (Submission(script="true", targets="web77"), "task.targets"),
         (Submission(script="", targets="@*"), "task.script"),
         (Submission(script="true", targets="@*", expect="x"), "task.expect"),
-        (Submission(script="true", targets="@*", secrets={"A": "secret"}), "task.secrets"),
+        (Submission(script="true", targets="@*", secrets={"A": "abc"}), "task.secrets"),
+        (Submission(script="true", targets="@*", secrets={"A": ""}), "task.secrets"),
     ):
         with refused(field):
             town.add(task=task)

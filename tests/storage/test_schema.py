@@ -64,11 +64,15 @@ def _inserts(sql):
     return sql.startswith("INSERT")
 
 
+# What is read by itself, and only to be opened.
+SEALED = {"plans": {"sealed"}, "schedules": {"sealed"}}
+
+
 @pytest.mark.parametrize("table", sorted(ROWS))
 def test_it_has_a_column_for_every_field_and_no_other(connection, table):
     columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
     fields = {COLUMN_OF.get(name, name) for name in ROWS[table].__struct_fields__}
-    assert columns == fields
+    assert columns == fields | SEALED.get(table, set())
 
 
 def test_it_checks_foreign_keys_by_an_index(connection):

@@ -37,7 +37,6 @@ def test_it_takes_a_plan_that_is_sound():
         (plan(step("a", "@b:failed"), step("b")), "steps[0].tasks[0].targets", "earlier steps"),
         (plan(step("a"), step("b", "@a:lost")), "steps[1].tasks[0].targets", "failed, timeout"),
         (plan(step("a", "web[01")), "steps[0].tasks[0].targets", "bracket"),
-        (plan(step("a", secrets={"X": "12345"})), "steps[0].tasks[0].secrets", "now takes them"),
         (plan(step("a", expect="x")), "steps[0].tasks[0].expect", "when it begins"),
     ],
 )

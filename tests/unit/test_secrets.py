@@ -83,7 +83,7 @@ def test_it_bounds_all_of_them_together(fields, said):
 
 @pytest.mark.parametrize("field", ["secrets", "secret_files"])
 def test_it_takes_none_for_what_does_not_seal_them(field):
-    with pytest.raises(InvalidValue, match="submitted to run now") as caught:
+    with pytest.raises(InvalidValue, match="not taken here") as caught:
         check(make(**{field: {"A": VALUE}}))
     assert (caught.value.field, VALUE in str(caught.value)) == (field, False)
     assert check(make(**{field: {"A": VALUE}}), takes_secrets=True)
