@@ -41,7 +41,7 @@ from master.schedule_desk import ScheduleDesk
 from master.scheduler import Scheduler
 from master.script_desk import ScriptDesk
 from master.sessions import Span
-from master.settings import Settings, advertised, networks, size_bytes
+from master.settings import Settings, advertised, certificates, networks, size_bytes
 from master.storage import Storage
 from master.throttle import Throttle
 from master.verify import STORE
@@ -139,7 +139,11 @@ class Master:
         self._post = PostOffice(
             self._storage.callbacks,
             vault,
-            Rules(networks(settings.callback_allow), settings.web_url),
+            Rules(
+                networks(settings.callback_allow),
+                settings.web_url,
+                ca=certificates(settings.callback_ca),
+            ),
             settings.callback_hours * HOUR_S,
             self._clock,
         )
@@ -165,7 +169,7 @@ class Master:
                 judge,
                 vault,
             ),
-            CallbackDesk(self._storage.callbacks, vault, self._post.wake),
+            CallbackDesk(self._storage.callbacks, vault, self._post.wake, self._clock),
             Pinger(self._roster, self._dispatcher, self._live),
         )
         self._server = Server(

@@ -43,6 +43,7 @@ class Callback(Struct, frozen=True, kw_only=True):
     changed_at: float
     key_id: str
     sealed: bytes
+    old_secret_until: float | None = None  # the secret before signs, too, until then
 
     def __repr__(self) -> str:
         return f"Callback {self.name}"

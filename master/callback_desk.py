@@ -34,6 +34,7 @@ from wire.views import Page
 log = getLogger(__name__)
 
 SECRET_BYTES = 32
+OLD_SECRET_S = 86400.0  # a receiver has a day to learn the new one
 _DESTINATION = "destination"
 _OF_ROW = ("name", "kind", "events", "tasks", "names", "schedules", "username", "sender",
            "recipients", "active")  # fmt: skip
@@ -44,6 +45,7 @@ class Destination(Struct, frozen=True):
 
     url: str
     secret: str
+    old_secret: str = ""  # signs beside the other until the row says that it does no longer
 
     def __repr__(self) -> str:
         return "Destination"
@@ -74,10 +76,17 @@ def _place(id: str) -> str:
 class CallbackDesk:
     """`wake` is called when there may be something to deliver."""
 
-    def __init__(self, store: CallbackStore, vault: Vault, wake: Callable[[], None]):
+    def __init__(
+        self,
+        store: CallbackStore,
+        vault: Vault,
+        wake: Callable[[], None],
+        clock: Callable[[], float],
+    ):
         self._store = store
         self._vault = vault
         self._wake = wake
+        self._clock = clock
 
     def get_callbacks(self, person: Person, asked: JustAuth) -> Callbacks:
         """All of them; of URLs only what is no secret."""
@@ -90,19 +99,28 @@ class CallbackDesk:
         """The answer has the secret, if it was made here; nobody can read it again."""
         wish, made = _with_secret(asked.callback)
         check(wish)
-        callback = self._store.add(self._row(new_id(), wish), act).wait()
+        destination = Destination(wish.url, wish.secret)
+        callback = self._store.add(self._row(new_id(), wish, destination, None), act).wait()
         log.info(f"callback {callback.name} to {callback.address} added by {person.name}")
         return KeptCallback(self._store.one(callback.id).wait(), made)
 
     def change_callback(self, person: Person, asked: ChangeCallback, act: Act) -> KeptCallback:
-        """`secret` "" makes a new one for a callback in JSON."""
+        """`secret` "" makes a new one for a callback in JSON. The one before signs for another
+        day."""
         before = self._store.record_of(asked.id).wait()
         given = msgspec.structs.asdict(asked.changes)
         changes = {name: value for name, value in given.items() if value is not UNSET}
         known: dict[str, Any] = {name: getattr(before, name) for name in _OF_ROW}
-        wish, made = _with_secret(CallbackWish(**{**known, **self._where(before, changes)}))
+        where = self._where(before, changes)
+        found = {"url": where.url, "secret": where.secret}
+        wish, made = _with_secret(CallbackWish(**{**known, **found, **changes}))
         check(wish)
-        self._store.change(self._row(before.id, wish), before.changed_at, act).wait()
+        old, until = where.old_secret, before.old_secret_until
+        if wish.kind == SIGNED and where.secret and where.secret != wish.secret:
+            old, until = where.secret, self._clock() + OLD_SECRET_S
+        destination = Destination(wish.url, wish.secret, old)
+        row = self._row(before.id, wish, destination, until)
+        self._store.change(row, before.changed_at, act).wait()
         log.info(f"callback {wish.name} changed by {person.name}")
         self._wake()
         return KeptCallback(self._store.one(before.id).wait(), made)
@@ -137,16 +155,22 @@ class CallbackDesk:
         self._wake()
         return self._store.delivery(asked.id).wait()
 
-    def _where(self, before: Callback, changes: dict[str, Any]) -> dict[str, Any]:
-        """The changes, with URL and secret as they were where they are to stay."""
-        if "url" in changes and "secret" in changes:
-            return changes
-        destination = opened(self._vault, before)
-        return {"url": destination.url, "secret": destination.secret, **changes}
+    def _where(self, before: Callback, changes: dict[str, Any]) -> Destination:
+        """URL and secret as they were. Raises SecretsUnreadable if one of them is to stay."""
+        try:
+            return opened(self._vault, before)
+        except SecretsUnreadable:
+            if "url" in changes and "secret" in changes:
+                return Destination("", "")
+            raise
 
-    def _row(self, id: str, wish: CallbackWish) -> Callback:
-        one = sealed(self._vault, id, Destination(wish.url, wish.secret))
+    def _row(
+        self, id: str, wish: CallbackWish, destination: Destination, until: float | None
+    ) -> Callback:
+        """`until`: when the old secret signs no more."""
+        one = sealed(self._vault, id, destination)
         return Callback(
+            old_secret_until=until,
             id=id,
             address=address_of(wish.url),
             problem="",

@@ -65,6 +65,7 @@ def delivery(reader: Reader, id: str) -> DeliveryView:
 
 def _view(reader: Reader, callback: Callback) -> CallbackView:
     row = reader.row("count_waiting_deliveries", callback=callback.id)
+    until = callback.old_secret_until
     return CallbackView(
         id=callback.id,
         name=callback.name,
@@ -82,6 +83,7 @@ def _view(reader: Reader, callback: Callback) -> CallbackView:
         changed_by=callback.changed_by,
         changed_at=iso(callback.changed_at) or "",
         waiting=row[0] if row else 0,
+        old_secret_until=iso(until) if until is not None and until > reader.now else None,
     )
 
 

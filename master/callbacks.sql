@@ -3,12 +3,14 @@
 
 -- name: callbacks
 SELECT id, name, kind, events, tasks, names, schedules, address, username, sender, recipients,
-       active, problem, changed_by, changed_at, key_id, sealed
+       active, problem, changed_by, changed_at, key_id, sealed,
+       old_secret_until
 FROM callbacks c WHERE c.removed_at IS NULL AND lower(c.name) > '' ORDER BY lower(c.name)
 
 -- name: callback_by_id
 SELECT id, name, kind, events, tasks, names, schedules, address, username, sender, recipients,
-       active, problem, changed_by, changed_at, key_id, sealed
+       active, problem, changed_by, changed_at, key_id, sealed,
+       old_secret_until
 FROM callbacks WHERE id = :id AND removed_at IS NULL
 
 -- name: callback_named
@@ -17,10 +19,11 @@ SELECT c.id FROM callbacks c WHERE lower(c.name) = lower(:name) AND c.removed_at
 -- name: insert_callback
 INSERT INTO callbacks (
     id, name, kind, events, tasks, names, schedules, address, username, sender, recipients,
-    active, problem, changed_by, changed_at, key_id, sealed
+    active, problem, changed_by, changed_at, key_id, sealed, old_secret_until
 ) VALUES (
     :id, :name, :kind, :events, :tasks, :names, :schedules, :address, :username, :sender,
-    :recipients, :active, :problem, :changed_by, :changed_at, :key_id, :sealed
+    :recipients, :active, :problem, :changed_by, :changed_at, :key_id, :sealed,
+    :old_secret_until
 )
 
 -- name: update_callback
@@ -28,7 +31,8 @@ UPDATE callbacks SET
     name = :name, kind = :kind, events = :events, tasks = :tasks, names = :names,
     schedules = :schedules, address = :address, username = :username, sender = :sender,
     recipients = :recipients, active = :active, problem = :problem, changed_by = :changed_by,
-    changed_at = :changed_at, key_id = :key_id, sealed = :sealed
+    changed_at = :changed_at, key_id = :key_id, sealed = :sealed,
+    old_secret_until = :old_secret_until
 WHERE id = :id
 
 -- name: remove_callback

@@ -165,7 +165,7 @@ class PostOffice:
     def _send(self, due: Due) -> None:
         callback = due.callback
         try:
-            letter = _letter(due, opened(self._vault, callback))
+            letter = _letter(due, opened(self._vault, callback), self._clock())
         except SecretsUnreadable as error:
             self._under_way[due.id] = _UnderWay(callback.id, self._clock())
             self._replies.append(Reply(due.id, None, str(error), b"", 0.0))
@@ -223,8 +223,9 @@ class PostOffice:
         self._woken.set()
 
 
-def _letter(due: Due, destination: Destination) -> Letter:
+def _letter(due: Due, destination: Destination, now: float) -> Letter:
     callback = due.callback
+    signs_old = callback.old_secret_until is not None and now < callback.old_secret_until
     return Letter(
         id=due.id,
         kind=callback.kind,
@@ -235,4 +236,5 @@ def _letter(due: Due, destination: Destination) -> Letter:
         username=callback.username,
         sender=callback.sender,
         recipients=callback.recipients,
+        old_secret=destination.old_secret if signs_old else "",
     )

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -33,6 +34,23 @@ def _not_networks(value: str) -> str | None:
         networks(value)
     except ValueError:
         return "must be networks such as 10.1.0.0/16,fd00::/8, with commas between them"
+    return None
+
+
+def certificates(path: Path | None) -> str:
+    """Those in a file, as PEM. Raises OSError, ValueError (ssl.SSLError is one of the former)."""
+    if path is None:
+        return ""
+    text = path.read_text(encoding="ascii")
+    ssl.create_default_context().load_verify_locations(cadata=text)
+    return text
+
+
+def _not_certificates(path: Path | None) -> str | None:
+    try:
+        certificates(path)
+    except (OSError, ValueError) as error:
+        return f"must be a file of certificates in PEM; {path}: {error}"
     return None
 
 
@@ -163,6 +181,13 @@ class Settings:
         " 10.1.0.0/16,fd00::/8; all others that are private, loopback or link-local are refused",
         metavar="networks",
         check=_not_networks,
+    )
+    callback_ca: Path | None = setting(
+        None,
+        "certificates (PEM) of authorities whose receivers callbacks trust, besides those of the"
+        " system",
+        metavar="file",
+        check=_not_certificates,
     )
     callback_hours: float = setting(
         24.0,

@@ -22,10 +22,16 @@ class MailProblem(Exception):
         self.status = status
 
 
-def send(letter: Letter, message: EmailMessage, keeper: Doorkeeper, timeout_s: float) -> str:
+def send(
+    letter: Letter,
+    message: EmailMessage,
+    keeper: Doorkeeper,
+    timeout_s: float,
+    trust: ssl.SSLContext,
+) -> str:
     """What the server is told, and which recipients it refused. Raises MailProblem, OSError."""
     try:
-        server = _connection(letter.url, keeper, timeout_s)
+        server = _connection(letter.url, keeper, timeout_s, trust)
         try:
             _log_in(server, letter)
             refused = server.send_message(message, letter.sender, letter.recipients)
@@ -47,16 +53,18 @@ def _some(error: smtplib.SMTPRecipientsRefused) -> list[tuple[str, tuple[int, by
     return list(error.recipients.items())[:5]
 
 
-def _connection(url: str, keeper: Doorkeeper, timeout_s: float) -> smtplib.SMTP:
+def _connection(
+    url: str, keeper: Doorkeeper, timeout_s: float, trust: ssl.SSLContext
+) -> smtplib.SMTP:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     if parts.scheme == "smtps":
-        return _CheckedTls(keeper, host, port, timeout_s)
+        return _CheckedTls(keeper, host, port, timeout_s, trust)
     server = _Checked(keeper, host, port, timeout_s)
     try:
         server.ehlo_or_helo_if_needed()
         if server.has_extn("starttls"):
-            server.starttls(context=ssl.create_default_context())
+            server.starttls(context=trust)
     except BaseException:
         server.close()
         raise
@@ -95,9 +103,11 @@ class _Checked(smtplib.SMTP):
 
 
 class _CheckedTls(smtplib.SMTP_SSL):
-    def __init__(self, keeper: Doorkeeper, host: str, port: int, timeout_s: float):
+    def __init__(
+        self, keeper: Doorkeeper, host: str, port: int, timeout_s: float, trust: ssl.SSLContext
+    ):
         self._keeper = keeper
-        super().__init__(host, port, timeout=timeout_s, context=ssl.create_default_context())
+        super().__init__(host, port, timeout=timeout_s, context=trust)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
         plain = self._keeper.connect(host, port, timeout)

@@ -29,6 +29,7 @@ MAIL_SLACK = 2  # a mail takes several exchanges
 MASTER = 0  # the descriptor of the socket that the master has given us as standard input
 THREADS = 256  # for names and mails: as many as letters can be under way
 GONE = 410
+NO_KNOWN_AUTHORITY = (18, 19, 20, 21)  # of OpenSSL: self-signed, or nobody knows its issuer
 
 
 def main() -> int:
@@ -65,7 +66,10 @@ class Office:
         self._rules = rules
         self._writer = writer
         self._keeper = Doorkeeper(rules.allow)
-        self._session = make_session(self._keeper, rules.timeout_s)
+        self._trust = ssl.create_default_context()
+        if rules.ca:
+            self._trust.load_verify_locations(cadata=rules.ca)
+        self._session = make_session(self._keeper, rules.timeout_s, self._trust)
         self._under_way: set[asyncio.Task[None]] = set()
 
     def take(self, letter: Letter) -> None:
@@ -114,7 +118,9 @@ class Office:
         message = email.make(letter, self._rules.web_url, time.time())
         timeout_s = self._rules.timeout_s
         async with asyncio.timeout(MAIL_SLACK * timeout_s):
-            said = await asyncio.to_thread(mail.send, letter, message, self._keeper, timeout_s)
+            said = await asyncio.to_thread(
+                mail.send, letter, message, self._keeper, timeout_s, self._trust
+            )
         return Reply(letter.id, 250, "", said.encode(), 0.0)
 
     def _told(self, error: Exception) -> str:
@@ -123,11 +129,13 @@ class Office:
             case TimeoutError():
                 return f"no answer within {self._rules.timeout_s:g} s"
             case aiohttp.ClientConnectorCertificateError():
-                return f"its certificate is not trusted: {error.certificate_error}"
+                return _distrust(error.certificate_error)
             case aiohttp.ClientConnectorError():
                 return f"no connection: {error.os_error.strerror or error.os_error}"
             case RefusedAddress() | PostProblem() | MailProblem():
                 return str(error)
+            case ssl.SSLCertVerificationError():
+                return _distrust(error)
             case ssl.SSLError() | OSError():
                 return f"no connection: {error.strerror or error}"
             case aiohttp.ClientError():
@@ -136,6 +144,14 @@ class Office:
 
 
 _EXPECTED = (aiohttp.ClientError, OSError, TimeoutError, PostProblem, MailProblem)
+
+
+def _distrust(error: Exception) -> str:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error}"
+    of_nobody = error.verify_code in NO_KNOWN_AUTHORITY
+    hint = "; the master's setting callback_ca says which others to trust" if of_nobody else ""
+    return f"its certificate is not trusted: {error.verify_message}{hint}"
 
 
 def _problem(answered: Answered) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,9 @@ class Answered(Struct, frozen=True):
     retry_after_s: float | None = None
 
 
-def make_session(keeper: Doorkeeper, timeout_s: float) -> aiohttp.ClientSession:
+def make_session(
+    keeper: Doorkeeper, timeout_s: float, trust: ssl.SSLContext
+) -> aiohttp.ClientSession:
     """One for all letters. How many are under way at once is for the master to bound."""
 
     def judged(found: tuple[Any, ...]) -> socket.socket:
@@ -38,7 +41,7 @@ def make_session(keeper: Doorkeeper, timeout_s: float) -> aiohttp.ClientSession:
 
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=0, force_close=True, use_dns_cache=False, socket_factory=judged
+            limit=0, force_close=True, use_dns_cache=False, socket_factory=judged, ssl=trust
         ),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         cookie_jar=aiohttp.DummyCookieJar(),

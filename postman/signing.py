@@ -11,13 +11,18 @@ import hmac
 PREFIX = "whsec_"
 
 
-def headers(id: str, at: float, body: bytes, secret: str) -> dict[str, str]:
-    """The three headers of the specification, for a try made at this time."""
+def headers(id: str, at: float, body: bytes, secret: str, old: str = "") -> dict[str, str]:
+    """The three headers of the specification, for a try made at this time.
+
+    `old`: a secret that the receiver may still have; it finds the signature that it can check.
+    """
     timestamp = str(int(at))
+    secrets = [secret, old] if old else [secret]
+    signatures = [f"v1,{signature(id, timestamp, body, one)}" for one in secrets]
     return {
         "webhook-id": id,
         "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{signature(id, timestamp, body, secret)}",
+        "webhook-signature": " ".join(signatures),
     }
 
 

@@ -1,6 +1,8 @@
 """A receiver of callbacks for tests: a real web server that answers as the test says."""
 
 import http.server
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,9 +29,15 @@ def ok(got: Got) -> Answer:
 
 
 class Receiver:
-    """`answer` is asked for each request, and may be exchanged; `release` lets go of hung ones."""
+    """`answer` is asked for each request, and may be exchanged. `tls`: it speaks TLS."""
 
-    def __init__(self, answer: Callable[[Got], Answer] = ok, address: str = "127.0.0.1"):
+    def __init__(
+        self,
+        answer: Callable[[Got], Answer] = ok,
+        address: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ):
+        self.tls = tls
         self.answer = answer
         self.got: list[Got] = []
         self.hung = threading.Event()
@@ -55,7 +63,7 @@ class Receiver:
     @property
     def url(self) -> str:
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}/hook"
+        return f"http{'s' if self.tls else ''}://{host!s}:{port}/hook"
 
     def hang(self, got: Got) -> Answer:
         """Says nothing before the test is over."""
@@ -71,9 +79,23 @@ class Receiver:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = False
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever does not trust the certificate leaves in the middle."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
 
 def _handler(receiver: Receiver) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
+        def setup(self) -> None:
+            if receiver.tls is not None:
+                self.request = receiver.tls.wrap_socket(self.request, server_side=True)
+            super().setup()
+
+        def finish(self) -> None:
+            super().finish()
+            self.request.close()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}

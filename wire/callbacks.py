@@ -87,7 +87,10 @@ class ListDeliveries(Struct):
 
 
 class CallbackView(Struct):
-    """`address`: of the URL what is no secret. `problem`: why the master has paused it."""
+    """`address`: of the URL what is no secret. `problem`: why the master has paused it.
+
+    `old_secret_until`: the secret that was exchanged signs beside the new one until then.
+    """
 
     id: str
     name: str
@@ -105,6 +108,7 @@ class CallbackView(Struct):
     changed_by: str
     changed_at: str
     waiting: int  # deliveries that are still to be made
+    old_secret_until: str | None = None
 
 
 class Callbacks(Struct):

@@ -19,18 +19,21 @@ Json = dict[str, Any]
 class Rules(Struct, frozen=True):
     """`allow`: networks that callbacks may reach though they are not public, as CIDR.
 
-    `web_url`: where the pages are, for links; empty: there are none in what is sent.
+    `web_url`: where the pages are, for links; empty: there are none in what is sent. `ca`:
+    certificates (PEM) of authorities that are trusted besides those of the system.
     """
 
     allow: list[str] = []
     web_url: str = ""
     timeout_s: float = 15.0
+    ca: str = ""
 
 
 class Letter(Struct, frozen=True):
     """One event for one receiver. `id` stays the same at each try.
 
-    `secret` signs, or is the password of a mail server; `event` is type, timestamp and data.
+    `secret` signs, or is the password of a mail server; `old_secret` signs, too, for a while after
+    the secret was changed. `event` is type, timestamp and data.
     """
 
     id: str
@@ -42,6 +45,7 @@ class Letter(Struct, frozen=True):
     username: str = ""
     sender: str = ""
     recipients: list[str] = []
+    old_secret: str = ""
 
     def __repr__(self) -> str:
         return f"Letter {self.id}"  # the rest holds secrets

@@ -14,5 +14,5 @@ def make(letter: Letter, web_url: str, at: float) -> Outgoing:
     if link is not None:
         event = {**event, "data": {**event["data"], "url": link}}
     body = msgspec.json.encode(event)
-    signed = signing.headers(letter.id, at, body, letter.secret)
+    signed = signing.headers(letter.id, at, body, letter.secret, letter.old_secret)
     return Outgoing(letter.url, {**JSON, **signed}, body)

@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,60 @@ def test_it_tells_of_beginning_and_end_and_signs_it(api: Api, receiver: Receiver
         assert [(t["status"], t["answer"], t["error"]) for t in found["log"]] == [
             (200, "thanks", "")
         ]
+    remove(api, kept["callback"])
+
+
+def test_it_signs_with_both_secrets_for_a_while_after_a_change(api: Api, receiver: Receiver):
+    first = add(api, receiver.url)
+    path = f"/api/v1/callbacks/{first['callback']['id']}"
+    assert first["callback"]["old_secret_until"] is None
+    second = api.call("PATCH", path, {"secret": ""}).json
+    assert second["callback"]["old_secret_until"] > second["callback"]["changed_at"]
+    again = api.call("PATCH", path, {"events": ["task.failed"]}).json
+    assert again["callback"]["old_secret_until"] == second["callback"]["old_secret_until"]
+    ended(api, send_test(api, first["callback"]))
+    (got,) = receiver.got
+    signed = f"{got.id}.{got.headers['webhook-timestamp']}.".encode() + got.body
+    keys = [base64.b64decode(one["secret"].removeprefix("whsec_")) for one in (second, first)]
+    assert got.headers["webhook-signature"].split() == [
+        f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}" for key in keys
+    ]
+    remove(api, first["callback"])
+
+
+def test_it_tells_of_firings_that_failed_and_of_those_that_were_missed(
+    fleet: Fleet, receiver: Receiver
+):
+    api, events = fleet.api, ["schedule.failed", "schedule.missed"]
+    kept = add(api, receiver.url, events=events, tasks="chosen", schedules=["ticking"])
+    body = {
+        "name": "ticking",
+        "when": {"kind": "every", "every": 1},
+        "task": {"script": "exit 1", "targets": "web01"},
+        "overlap": "allow",
+        "misfire": "skip",
+    }
+    made = api.call("POST", "/api/v1/schedules", body)
+    assert made.status == 201, made.body
+
+    def told(type: str) -> list[dict[str, Any]]:
+        all_of_it = [json.loads(got.body) for got in list(receiver.got)]
+        return [one["data"] for one in all_of_it if one["type"] == type]
+
+    until(lambda: told("schedule.failed"), ENOUGH_S, "a firing that failed")
+    fleet.master.kill()
+    away_until = time.monotonic() + 3
+    until(lambda: time.monotonic() > away_until, ENOUGH_S, "instants that nobody decides")
+    fleet.master.start()
+    until(lambda: told("schedule.missed"), ENOUGH_S, "a firing that was missed")
+    schedule = {"id": made.json["id"], "name": "ticking"}
+    assert told("schedule.failed")[0]["schedule"] == schedule
+    assert told("schedule.failed")[0]["task"]["failed"] == 1
+    missed = told("schedule.missed")[0]
+    assert missed["schedule"] == schedule
+    assert "misfire skip" in missed["reason"]
+    until(fleet.is_up, ENOUGH_S, "the fleet again")
+    assert api.call("DELETE", f"/api/v1/schedules/{schedule['id']}").status == 200
     remove(api, kept["callback"])
 
 

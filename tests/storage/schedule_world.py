@@ -244,6 +244,7 @@ class World:
         for id, timing in self.timings.items():
             self.facts.spans[id][-1].until -= timing.splay
         process = self.processes[0]
+        process.round()  # the last thing that happened may have turned the clock to a due second
         while process.storage.count_active_tasks().wait() or process.storage.plans.held_up().wait():
             for task in process.storage.active_tasks().wait():
                 process.dispatcher.apply(process.storage.cancel_task(task.id, ACT).wait())
