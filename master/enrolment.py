@@ -137,7 +137,7 @@ def _add_agent(tx: Tx, key: str, register: Register, given: joining.Pass) -> Age
         joined_by=given.name,
         now=tx.now,
     )
-    tx.forget()
+    tx.reread()
     return _agent(tx, register.id)
 
 
@@ -157,7 +157,7 @@ def _rekey(tx: Tx, key: str, register: Register, given: joining.Pass) -> Agent:
     if agent is None or not may_have_new_key(agent.standing):
         raise Conflict(f"agent {register.id} can have no new key: it was deleted, or waits")
     tx.execute("rekey_agent", id=agent.id, key=key)
-    tx.forget()
+    tx.reread()
     rekeyed = replace(
         _as_said(_agent(tx, agent.id), register),
         standing=Standing.ENROLLED,
@@ -211,7 +211,7 @@ def _agent(tx: Tx, id: str) -> AgentRow:
 def touch(tx: Tx, seen: Mapping[str, Seen]) -> None:
     rows = [(id, one.at, one.claimed, to_json(one.ip)) for id, one in seen.items()]
     tx.execute("touch_agents", rows=to_json(rows))
-    tx.forget()
+    tx.reread()
 
 
 def set_labels(tx: Tx, labels: Mapping[str, Mapping[str, str | None]], act: Act) -> list[str]:

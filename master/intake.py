@@ -127,7 +127,7 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         now=tx.now,
         rows=to_json(_run_rows(tx, new)),
     )
-    tx.forget()
+    tx.reread()
 
 
 def _note(tx: Tx, new: NewTask, sha256: str, act: Act) -> None:

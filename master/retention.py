@@ -56,7 +56,7 @@ def purge(tx: Tx, keep: Keep, place: Place, most_rows: int) -> Purged:
     step = _Step(tx, keep, place, most_rows)
     while step.left > 0 and step.go_on():
         pass
-    tx.forget()
+    tx.reread()
     return Purged(
         rows=most_rows - step.left,
         tasks=step.tasks,

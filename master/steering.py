@@ -65,7 +65,7 @@ def change(tx: Tx, id: str, changes: TaskChanges, act: Act) -> Changed:
     tx.execute("set_task_settings", id=id, settings=to_json({**task.settings, **given}))
     if task.priority != given.get("priority", task.priority):
         tx.execute("set_priority_of_waiting", task_seq=task.seq, priority=given["priority"])
-    tx.forget()
+    tx.reread()
     books = Books({id: _changed(task_of(tx, id), given, plan)}, tx.now)
     books.look_at(id)
     effects = Effects(tx)

@@ -287,8 +287,20 @@ class Tx:
         self._agents.own, self._tasks.own, self._runs.own = {}, {}, {}
         self._own_sweeps, self._own_chunks, self._own_meta, self._own_acts = [], [], {}, []
 
+    def reread(self) -> None:
+        """For verbs with `direct`, after a statement that changes what was read before. What the
+        verb has put so far is written; its acts and deliveries stay its own until it is over, for
+        it may still fail."""
+        acts, deliveries = self._own_acts, self._own_deliveries
+        self._own_acts, self._own_deliveries = [], []
+        self.keep()
+        self.flush()
+        self.forget()
+        self._own_acts, self._own_deliveries = acts, deliveries
+
     def forget(self) -> None:
-        """What was read may be wrong now. Only after a flush: what was kept must be written."""
+        """What was read or put may be wrong now. Only after a flush: what was kept must be
+        written."""
         self.drop()
         for table in (self._agents, self._tasks, self._runs):
             table.forget()

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from master.callback_book import Callback
+from master.ids import new_id
 from master.plan import Plan
 from master.records import Agent, Run, Task
+from wire.callbacks import EVENTS
 from wire.messages import Held, Poll, Result
 from wire.plans import PlanState, PlanStep
 from wire.requests import Submission
@@ -135,3 +138,13 @@ def make_plan(*needs: str, **fields: Any) -> Plan:
         "body_hash": "",
     }
     return Plan(**(values | fields))
+
+
+def make_callback(**fields: Any) -> Callback:
+    plain: dict[str, Any] = {
+        "id": new_id(), "name": "ops", "kind": "json", "events": list(EVENTS), "tasks": "all",
+        "names": [], "schedules": [], "address": "https://example.org", "username": "",
+        "sender": "", "recipients": [], "active": True, "problem": "", "changed_by": "",
+        "changed_at": 0.0, "key_id": "k1", "sealed": b"sealed",
+    }  # fmt: skip
+    return Callback(**{**plain, **fields})

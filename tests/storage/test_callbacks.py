@@ -6,29 +6,17 @@ import msgspec
 import pytest
 
 from master import callbacks
-from master.callback_book import Callback
 from master.ids import new_id
 from master.schedule import FiringState, Misfire, Overlap, Schedule, Verdict
 from master.when import When
-from tests.factories import make_plan
+from tests.factories import make_callback, make_plan
 from tests.storage.cast import by
-from wire.callbacks import EVENTS
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.letters import Reply
 from wire.plans import PlanState
 from wire.requests import Submission
 
 DAY_S = 86400.0
-
-
-def make_callback(**fields):
-    plain = {
-        "id": new_id(), "name": "ops", "kind": "json", "events": list(EVENTS), "tasks": "all",
-        "names": [], "schedules": [], "address": "https://example.org", "username": "",
-        "sender": "", "recipients": [], "active": True, "problem": "", "changed_by": "",
-        "changed_at": 0.0, "key_id": "k1", "sealed": b"sealed",
-    }  # fmt: skip
-    return Callback(**{**plain, **fields})
 
 
 def add(house, **fields):

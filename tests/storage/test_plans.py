@@ -20,6 +20,8 @@ from wire.plans import PlanState, PlanStep
 from wire.requests import Submission
 from wire.states import RunState
 
+SETTINGS = {"expires_in": 3600.0}
+
 
 @pytest.fixture
 def agents(house: House) -> list[str]:
@@ -58,6 +60,14 @@ def test_it_begins_a_step_once_with_all_its_tasks(house, agents):
     assert [one.waiting for one in first.opened] == [(agents[0],), (agents[1],)]
     assert house.store.plans.advance(plan.id, found).wait() == Advanced()
     assert house.sql("SELECT COUNT(*) FROM tasks WHERE plan = ?", plan.id) == [(2,)]
+
+
+def test_each_task_of_a_step_begins_its_waves_and_is_written_down(house, agents):
+    plan = add(house)
+    begin(house, plan.id, *(make_task(agents, rolling="1", settings=SETTINGS) for _ in range(2)))
+    assert house.sql("SELECT released FROM tasks WHERE plan = ?", plan.id) == [(1,), (1,)]
+    acts = house.sql("SELECT object FROM audit WHERE action = 'plan.step'")
+    assert len(set(acts)) == 2
 
 
 def test_two_processes_begin_a_step_once(house, agents):

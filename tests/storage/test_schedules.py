@@ -9,6 +9,7 @@ from master import sealing
 from master.rights import Person
 from master.schedule import BACKLOG
 from master.schedule_aims import ScheduleAims
+from tests.factories import make_callback
 from tests.storage.schedule_world import ACT, AUTH, DAY_S, VAULT, world
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.plans import PlanSpec, PlanStep
@@ -307,6 +308,17 @@ def test_it_skips_a_firing_whose_plan_is_sound_no_more(town):
     (firing,) = town.firings(made.id).items
     assert (firing.state, firing.reason) == ("skipped", "the script ship is disabled")
     assert plans_of(town) == []
+
+
+def test_it_tells_of_what_was_missed_though_it_fires_in_the_same_moment(town):
+    callback = make_callback(events=["schedule.missed"])
+    town.store.callbacks.add(callback, ACT).wait()
+    made = town.add(misfire="skip", overlap="allow")
+    town.clock.now += 300
+    town.world.processes[0].round()
+    assert town.states(made.id) == ["missed"] * 4 + ["fired"]
+    found = town.store.callbacks.deliveries(callback.id, 10, None, None).wait().items
+    assert [one.event for one in found] == ["schedule.missed"] * 4
 
 
 # ---- secrets
