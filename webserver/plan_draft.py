@@ -154,6 +154,8 @@ def plan_from(spec: PlanSpec) -> PlanDraft:
 def as_json(spec: PlanSpec) -> str:
     """For people to read: without what is as usual."""
     tree: dict[str, Any] = msgspec.to_builtins(spec)
+    if not spec.name:
+        del tree["name"]
     for step in tree["steps"]:
         step["tasks"] = [
             {name: value for name, value in task.items() if value != _USUAL[name]}

@@ -81,6 +81,8 @@ def _value(name: str, value: Any) -> str:
         return _ABSENT.get(name, "none")
     if name in _DURATIONS:
         return "none" if name in ("timeout", "wave_pause") and not value else human_duration(value)
+    if name == "fail_count" and value == -1:
+        return _ABSENT[name]
     if name == "parallel":
         return "all" if value == 0 else str(value)
     if name == "fail_rate":

@@ -379,7 +379,7 @@ def test_it_skips_firings_whose_secrets_do_not_open(town):
     assert town.store.other_secret_key(VAULT.key_id).wait() == "lost"
     town.pass_s(60)
     assert "do not open" in town.firings(made.id).items[0].reason
-    assert town.store.forget_other_secrets(VAULT.key_id).wait() == 1
+    assert town.store.forget_other_secrets(VAULT.key_id, ACT).wait() == 1
     town.pass_s(60)
     assert "TOKEN has no value" in town.firings(made.id).items[0].reason
 
