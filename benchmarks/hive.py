@@ -107,7 +107,7 @@ class Agent:
         self.calls.clear()
         message = Register(
             self.id, self.hostname, ["10.0.0.1"], f"instance of {self.id}", f"machine {self.id}",
-            4, "0.1.0", PROTOCOL, token=self.hive.join.token,
+            4, "0.1.0", PROTOCOL, token=self.hive.join.token, queues=[],
         )  # fmt: skip
         self._send("register", message, Registered, self._registered)
         self.hive.later(RETRY_S + random.random() * 8, self._register_again)

@@ -25,7 +25,7 @@ from tests.support import cpu_s, rss_bytes, until
 from wire.keys import parse_join
 
 GENERATORS = 3
-PARTS = ("idle", "burst", "window", "singles", "hundred", "latency", "cancel", "restart")
+PARTS = ("idle", "ping", "burst", "window", "singles", "hundred", "latency", "cancel", "restart")
 SIZES = (100, 1_000, 3_000, 10_000)  # agents, for the plot
 IDLE_S = 20.0
 REAL = "real01"  # one real agent among the simulated ones, for latencies
@@ -36,6 +36,7 @@ class Swarm:
 
     def __init__(self, join: str, agents: int):
         self.size = agents
+        self.generators = GENERATORS
         self._pipes: list[Connection] = []
         context = multiprocessing.get_context("spawn")
         for n in range(GENERATORS):
@@ -52,6 +53,13 @@ class Swarm:
         for pipe in self._pipes:
             pipe.send(word)
         return [pipe.recv() for pipe in self._pipes]
+
+    def tell_one(self, number: int, word: str) -> hive.Count:
+        """One generator after another, as the number grows."""
+        pipe = self._pipes[number % len(self._pipes)]
+        pipe.send(word)
+        found: hive.Count = pipe.recv()
+        return found
 
     def total(self, field: str) -> int:
         return sum(getattr(count, field) for count in self.tell())
@@ -91,6 +99,15 @@ class Bench:
         cpu_s = self._master_cpu_s()
         time.sleep(IDLE_S)
         self.found["idle_core_fraction"] = round((self._master_cpu_s() - cpu_s) / IDLE_S, 3)
+
+    def ping(self) -> None:
+        """All hosts asked, through the API, while nothing else goes on."""
+        found = self.fleet.api.call("POST", "/api/v1/ping", {"timeout": 10}).json
+        taken_ms = [pong["ms"] for pong in found["agents"] if pong["ms"] is not None]
+        assert found["answered"] == self.swarm.size + 1, f"{found['answered']} answered"
+        self.found["ping_s"] = round(found["seconds"], 2)
+        self.found["ping_p50_ms"] = round(percentile(taken_ms, 0.5), 1)
+        self.found["ping_p99_ms"] = round(percentile(taken_ms, 0.99), 1)
 
     def burst(self) -> None:
         """One task to all, from POST to the last durable result."""

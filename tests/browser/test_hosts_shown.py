@@ -52,6 +52,16 @@ def test_it_needs_no_sideways_scrolling(page, fleet, console, path, width):
     console.forgive("404")
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_it_pings_all_hosts(page, fleet, console, width):
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto(f"{fleet.url}/hosts")
+    page.get_by_role("button", name="Ping all").click()
+    expect(page.get_by_role("heading", name="3 of 3 answered")).to_be_visible()
+    expect(page.locator("td.answer")).to_have_text([re.compile(r"ms$")] * 3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def ten_thousand(route):
     """The API of a fleet that is larger than this machine could hold."""
     asked = parse_qs(urlparse(route.request.url).query)
