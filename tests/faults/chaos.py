@@ -21,7 +21,7 @@ from typing import Any
 from tests.faults.breakable import FAKETIME, BreakableFleet
 from tests.faults.cable import may_be_laid
 from tests.faults.checker import Violation, check
-from tests.faults.dice import Dice, hold
+from tests.faults.dice import Dice, Fault, hold
 from tests.faults.history import Harm, History, Play, uptime
 from tests.faults.load import Wish, draw
 from tests.faults.scene import Scene
@@ -191,12 +191,12 @@ class Chaos:
         hosts = self._names[: max(3, len(self._names) - 2)]
         if plan.restore:
             self._restore(rng.choice(hosts))
-        still = self._long_stops()
+        standstills = self._standstills()
         while (passed_s := time.monotonic() - started) < plan.seconds:
-            if still and passed_s > plan.seconds / (len(still) + 1):
-                program = still.pop()
-                hold([(program.name, partial(self._injector.stopped, program))], plan.long_faults_s)
-                self._recover([program.name], rng.choice(hosts))
+            if standstills and passed_s > plan.seconds / (len(standstills) + 1):
+                name, fault, held_s = standstills.pop()
+                hold([(name, fault)], held_s)
+                self._recover([name], rng.choice(hosts))
             faults = dice.several(hosts)
             parts = [part for part, _ in faults]
             self._say(f"{passed_s:6.1f} s  {', '.join(parts)}")
@@ -206,10 +206,17 @@ class Chaos:
             at_host = next((part for part in parts if part in self._names), rng.choice(hosts))
             self._recover(parts, at_host)
 
-    def _long_stops(self) -> list[Program]:
-        """What all wait for stands still once for as long as anything does, if there is time."""
-        few = self._plan.seconds < 8 * self._plan.long_faults_s
-        return [] if few else [self._fleet.web, self._fleet.master]
+    def _standstills(self) -> list[tuple[str, Fault, float]]:
+        """What all wait for stands still once for long, if there is time."""
+        long_s = self._plan.long_faults_s
+        if self._plan.seconds < 8 * long_s:
+            return []
+        web, master = self._fleet.web, self._fleet.master
+        return [
+            (master.name, self._injector.locked_store, long_s / 2),
+            (web.name, partial(self._injector.stopped, web), long_s),
+            (master.name, partial(self._injector.stopped, master), long_s),
+        ]
 
     def _break_for_long(self, started: float) -> None:
         """Faults of up to a minute, on hosts that nothing else happens to."""
