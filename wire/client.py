@@ -30,7 +30,7 @@ HANDSHAKE_MS = 3_000
 CONNECT_MS = 5_000  # a host that swallows packets
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 3_000  # after handshakes that failed
-RETRY_MAX_S = 3.0
+RETRY_MAX_S = 2.0  # where nothing listens
 SEND_QUEUE = 64
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Client:
 
     It connects at the first call, by itself, and comes back by itself. `on_trouble` is
     told, once a change, what is wrong with the connection and when it is right again.
-    Where nothing listens it tries again, less and less often, every `retry_max_s` at last.
+    Where nothing listens it tries again less and less often, at last every `retry_max_s`.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class Client:
         self._server_key = server_key
         self._keys = keys
         self._timeout_s = timeout_s
-        self._retry_max_ms = round(retry_max_s * 1000)
+        # A little less, and not the same for all: libzmq's own pauses have no jitter.
+        self._retry_max_ms = round(retry_max_s * random.uniform(750, 1000))
         self._on_trouble = on_trouble
         self._context: zerorpc.Context | None = None
         self._line: _Line | None = None  # the connection for new calls
