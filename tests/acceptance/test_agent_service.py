@@ -42,6 +42,20 @@ def witness(host, run: str, then: str = "") -> str:
     return f"echo {run} >> {host.witness}\n{then}"
 
 
+def wait_for_gate(host) -> str:
+    """Shell: go on once the test has opened the gate."""
+    return f"while [ ! -e {gate(host)} ]; do sleep 0.05; done"
+
+
+def gate(host):
+    return host.witness.with_name("gate")
+
+
+def has_ended(host) -> bool:
+    """Is there the exit record of a script?"""
+    return any(host.state.glob("runs/*/exit"))
+
+
 # ---- who it is
 
 
@@ -105,7 +119,7 @@ def test_it_polls_while_all_its_slots_are_busy(master, host):
 def test_it_streams_output_while_a_script_runs(master, host):
     master.grant("r1", "echo first; sleep 60")
     master.until(lambda: master.output_of("r1") == b"first\n")
-    assert master.stage_of("r1") is Stage.LIVE
+    master.until(lambda: master.stage_of("r1") is Stage.LIVE)
     master.cancel("r1")
     master.result_of("r1")
 
@@ -284,11 +298,12 @@ def test_words_that_change_nothing_are_not_answered_in_a_storm(master, host):
 
 
 def test_scripts_that_end_while_the_master_is_away_arrive_once(master, host):
-    master.grant("r1", witness(host, "r1", "sleep 0.5; echo late"))
+    master.grant("r1", witness(host, "r1", f"{wait_for_gate(host)}; echo late"))
     master.until(lambda: master.stage_of("r1") is Stage.LIVE)
     master.stop()
     host.log_has("master unreachable")
-    settle(1.0)
+    gate(host).touch()
+    master.until(lambda: has_ended(host), what="the end of the script")
     master.start()
     assert master.result_of("r1").state is RunState.SUCCEED
     assert master.output_of("r1") == b"late\n"
@@ -387,14 +402,13 @@ def test_it_runs_a_script_once_wherever_it_is_killed(master, host_that_is_off, p
 
 
 def test_it_takes_back_a_run_that_lives_on_after_its_death(master, host):
-    go = host.state / "go"
-    script = f"echo one; until [ -e {go} ]; do sleep 0.05; done; echo two; exit 5"
-    master.grant("r1", witness(host, "r1", script))
+    then = f"echo one; {wait_for_gate(host)}; echo two; exit 5"
+    master.grant("r1", witness(host, "r1", then))
     master.until(lambda: master.output_of("r1") == b"one\n")
     host.kill()
     host.start()
-    assert master.stage_of("r1") is Stage.LIVE
-    go.touch()
+    master.until(lambda: master.stage_of("r1") is Stage.LIVE)
+    gate(host).touch()
     result = master.result_of("r1")
     assert (result.state, result.code) == (RunState.FAILED, 5)
     assert master.output_of("r1") == b"one\ntwo\n"
@@ -402,10 +416,11 @@ def test_it_takes_back_a_run_that_lives_on_after_its_death(master, host):
 
 
 def test_it_reports_what_ended_while_it_was_dead(master, host):
-    master.grant("r1", witness(host, "r1", "sleep 0.3; exit 4"))
+    master.grant("r1", witness(host, "r1", f"{wait_for_gate(host)}; exit 4"))
     master.until(lambda: master.stage_of("r1") is Stage.LIVE)
     host.kill()
-    settle(0.6)
+    gate(host).touch()
+    master.until(lambda: has_ended(host), what="the end of the script")
     host.start()
     assert master.result_of("r1").code == 4
 
@@ -483,13 +498,14 @@ def test_fewer_slots_than_runs_leave_the_runs_alone(master, host):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_leaves_its_scripts_running(master, host, number):
-    master.grant("r1", witness(host, "r1", "sleep 1; exit 6"))
+    master.grant("r1", witness(host, "r1", f"{wait_for_gate(host)}; exit 6"))
     master.until(lambda: master.stage_of("r1") is Stage.LIVE and host.scripts_ran())
     scripts = descendants(host.agent.pid)
     host.agent.signal(number)
     assert host.wait() == 0
     assert any(alive(pid) for pid in scripts)
     host.start()
+    gate(host).touch()
     assert master.result_of("r1").code == 6
     assert host.scripts_ran() == ["r1"]
 
