@@ -1,19 +1,27 @@
 """What must change together when runs move? Counters, limits and ends of tasks, kept in step.
 
+A run of a queue that fails may wait again; that is decided here too, for whatever made it fail.
+
 A decision makes its single moves in Books and closes them: that counts every move in the run's
 task, and then looks once at each task whether its limit is exceeded and whether it has ended.
 Moves of all runs of a task at once are not made one by one, but described by a Sweep.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master.records import Agent, Run, Task
+from master import queue_retry
+from master.queue_retry import LAPSED
+from master.records import Agent, Attempt, Queue, Run, Task
 from master.state import move_run, move_task
 from master.task import count, limit_exceeded, verdict
 from wire.states import ENDED_RUN, ENDED_TASK, RunState, Stop, Want
+
+Queues = Mapping[str, Queue]
+NO_QUEUES: Queues = {}
 
 
 class Sweep(Struct, frozen=True, kw_only=True):
@@ -39,6 +47,8 @@ class Change(Struct, frozen=True, kw_only=True):
     tasks: tuple[Task, ...] = ()
     runs: tuple[Run, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 class Books:
@@ -48,9 +58,13 @@ class Books:
     ended) is decided once, by `close`.
     """
 
-    def __init__(self, tasks: Mapping[str, Task], now: float):
+    def __init__(self, tasks: Mapping[str, Task], now: float, queues: Queues = NO_QUEUES):
+        """`queues`: those of the tasks that are one."""
         self.now = now
         self._tasks = dict(tasks)
+        self._queues = dict(queues)
+        self._paced: dict[str, None] = {}  # queues that changed
+        self._attempts: list[Attempt] = []
         self._touched: dict[str, None] = {}
         self._runs: dict[str, Run] = {}
 
@@ -72,14 +86,28 @@ class Books:
         state = move_run(run.id, run.state, to)
         return self.note(replace(run, state=state, reason=reason, ended_at=ended_at))
 
+    def lose(self, run: Run, reason: str) -> Run:
+        """A RUNNING run whose agent is not heard of, or is none any more. A queue's is handed out
+        again while it has attempts left, any other is UNKNOWN until its agent tells."""
+        if self._may_wait_again(run, RunState.UNKNOWN):
+            return self._again(run, LAPSED, reason, self.now)
+        return self.move(run, RunState.UNKNOWN, reason)
+
     def settle_unknown(self, run: Run, reason: str) -> Run:
-        """Nothing more can be learnt about this run."""
+        """Nothing more can be learnt about this run, or this attempt."""
+        if self._may_wait_again(run, RunState.UNKNOWN):
+            return self._again(run, RunState.UNKNOWN, reason, self.now)
         if run.state is not RunState.UNKNOWN:
             run = self.move(run, RunState.UNKNOWN, reason)
         return self.note(replace(run, reason=reason, settled=True))
 
-    def prove(self, run: Run, to: RunState, reason: str, **facts: object) -> Run:
+    def prove(self, run: Run, to: RunState, reason: str, **facts: Any) -> Run:
         """What the agent says of a run. UNKNOWN is also something it may say, for good."""
+        if self._may_wait_again(run, to, facts.get("code")):
+            queue, pause = self._queues[run.task], 0.0
+            if to is not RunState.UNKNOWN:
+                pause = queue_retry.pause_after(queue, run.tries)
+            return self._again(run, to, reason, self.now + pause, told=True, **facts)
         if run.state is RunState.WAITING:
             run = self.move(run, RunState.UNKNOWN, reason)
         if to is RunState.UNKNOWN:
@@ -87,7 +115,18 @@ class Books:
         else:
             run = self.move(run, to, reason)
         facts = {**facts, "ended_at": facts.get("ended_at") or run.ended_at}
-        return self.note(replace(run, settled=True, **facts))
+        run = self.note(replace(run, settled=True, **facts))
+        self._time(run)
+        return run
+
+    def record(self, attempt: Attempt) -> None:
+        """What is known of an attempt that was followed by another."""
+        self._attempts.append(attempt)
+
+    def put_back(self, run: Run) -> Run:
+        """A run of a queue that had failed for good gets its attempts again."""
+        run = self._again(run, run.state, run.reason, self.now, told=run.settled)
+        return self.note(replace(run, tries=1, reason="put back"))
 
     def close(self, agent: Agent | None = None) -> Change:
         tasks, sweeps = [], []
@@ -96,8 +135,47 @@ class Books:
             tasks.append(task)
             if sweep is not None:
                 sweeps.append(sweep)
-        runs = tuple(self._runs.values())
-        return Change(agent=agent, tasks=tuple(tasks), runs=runs, sweeps=tuple(sweeps))
+        return Change(
+            agent=agent,
+            tasks=tuple(tasks),
+            runs=tuple(self._runs.values()),
+            sweeps=tuple(sweeps),
+            queues=tuple(self._queues[id] for id in self._paced),
+            attempts=tuple(self._attempts),
+        )
+
+    def _may_wait_again(self, run: Run, to: RunState, code: int | None = None) -> bool:
+        queue = self._queues.get(run.task)
+        if queue is None or run.state is not RunState.RUNNING:
+            return False
+        return queue_retry.may_wait_again(self.task(run), queue, run, to, code, self.now)
+
+    def _again(
+        self,
+        run: Run,
+        state: str,
+        reason: str,
+        due_at: float,
+        *,
+        told: bool = False,
+        **facts: Any,
+    ) -> Run:
+        """The attempt is over, the run waits for the next."""
+        self._count(run, RunState.WAITING)
+        if run.grant is not None:  # None: of a store that is no more
+            self._attempts.append(queue_retry.attempt_of(run, state, reason, told=told, **facts))
+        self._put(queue_retry.with_retry(self._queues[run.task], due_at))
+        return self.note(queue_retry.waiting_again(run, state, reason, due_at, **facts))
+
+    def _time(self, run: Run) -> None:
+        """Remember the slowest runs of a queue."""
+        if (queue := self._queues.get(run.task)) is not None:
+            self._put(queue_retry.with_slow(queue, run))
+
+    def _put(self, queue: Queue) -> None:
+        if queue != self._queues[queue.id]:
+            self._queues[queue.id] = queue
+            self._paced[queue.id] = None
 
     def _count(self, run: Run, to: RunState) -> None:
         """A task that has ended is not reopened, and its counters stay as they were."""
@@ -116,8 +194,23 @@ def _consequences(task: Task, now: float) -> tuple[Task, Sweep | None]:
         if task.waiting or want is not None:
             sweep = sweep_of(task, RunState.SKIPPED, reason, want, now)
         task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
-        task = replace(task, stop=Stop.LIMIT, reason=reason)
+        task = replace(task, stop=Stop.LIMIT, reason=reason, open=False)
     return ended(task, now), sweep
+
+
+def without_waiting(task: Task, reason: str, now: float) -> Change:
+    """Skip all that waits of the task; what runs goes on. A queue takes no more items, and tries
+    nothing again."""
+    sweep = sweep_of(task, RunState.SKIPPED, reason, None, now)
+    task = count(replace(task, open=False), RunState.WAITING, RunState.SKIPPED, task.waiting)
+    return Change(tasks=(ended(task, now),), sweeps=(sweep,))
+
+
+def with_rest(queue: Queue, sweep: Sweep) -> Queue:
+    """The queue after a sweep of what waits: its items that nobody took have come to that end."""
+    if sweep.to is None or queue.rest is not None:
+        return queue
+    return replace(queue, rest=sweep.to, rest_reason=sweep.reason, retry_at=None)
 
 
 def ended(task: Task, now: float) -> Task:

@@ -4,6 +4,7 @@ A verb never wakes, publishes or answers anybody: it returns what has changed, a
 the hub acts on that after the commit.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -11,7 +12,26 @@ from msgspec import Struct
 from master.records import Agent, Run, Task
 from master.secrets import Sealed
 from wire.messages import Grant, Held, OutputAnswer, ResultAnswer, Word
+from wire.queues import ItemsAdded, PutBackDone
 from wire.states import RunState, Standing
+
+
+class QueueState(Struct, frozen=True, kw_only=True):
+    """Whether anything of a queue may be taken, by agents that may take from it.
+
+    `takable`: something now, as far as the task's state and places, the rate and the pauses
+    between attempts go. `next_at`: otherwise the time from which on; None: not before something
+    else changes.
+    """
+
+    task: str
+    name: str
+    untaken: int  # runs to be
+    retrying: int  # runs that wait for another attempt
+    takable: bool
+    next_at: float | None
+    per_agent: int
+    agents_max: int
 
 
 class Changed(Struct, frozen=True):
@@ -23,6 +43,7 @@ class Changed(Struct, frozen=True):
     `freed`: tasks in which a place became free, so that a waiting run may start.
     `wake`: agents that have something to be told (a grant, a stop, a recall).
     `ended`: tasks that reached their end.
+    `queues`: where the queues among `tasks` are now, and those whose items or pace changed.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -31,10 +52,30 @@ class Changed(Struct, frozen=True):
     ended: tuple[str, ...] = ()
     freed: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
+    queues: tuple[QueueState, ...] = ()
+
+
+class NewQueue(Struct, frozen=True, kw_only=True):
+    """What a task has besides if it is a queue; `items` are texts that were found sound."""
+
+    items: Sequence[str] = ()
+    open: bool = False  # more are to come
+    name: str = "default"
+    batch: int = 1
+    rate: float | None = None
+    burst: int = 1
+    per_agent: int = 0
+    agents_max: int = 0
+    max_attempts: int = 3
+    retry_pause: float = 1.0
+    retry_codes: list[int] | None = None
 
 
 class NewTask(Struct, frozen=True, kw_only=True):
-    """A submission that was found sound, with its targets resolved, in the order they shall run."""
+    """A submission that was found sound, with its targets resolved, in the order they shall run.
+
+    A queue has no targets: whoever may, takes.
+    """
 
     id: str
     script: bytes
@@ -63,6 +104,7 @@ class NewTask(Struct, frozen=True, kw_only=True):
     schedule: str | None = None  # that makes it
     due_at: float | None = None  # for which due instant
     plan: str | None = None  # of which it is a step's task
+    queue: NewQueue | None = None  # None: a fan-out
 
 
 class Retry(Struct, frozen=True, kw_only=True):
@@ -79,10 +121,14 @@ class Retry(Struct, frozen=True, kw_only=True):
 
 
 class Added(Struct, frozen=True):
-    """`created` False: the same key had made this task before, nothing was changed."""
+    """`created` False: the same key had made this task before, nothing was changed.
+
+    `queues`: where it is now, if it is a queue.
+    """
 
     task: Task
     created: bool
+    queues: tuple[QueueState, ...] = ()
 
 
 class Retried(Struct, frozen=True):
@@ -132,6 +178,18 @@ class PollAnswer(Struct, frozen=True):
     strays: tuple[Held, ...] = ()
     idle: bool = False
     reason: str = ""  # of a standing other than ENROLLED
+
+
+class ItemsTaken(Struct, frozen=True):
+    """What came of a part of an upload: it is acknowledged after the commit."""
+
+    answer: ItemsAdded
+    changed: Changed = Changed()
+
+
+class PutBackTaken(Struct, frozen=True):
+    answer: PutBackDone
+    changed: Changed = Changed()
 
 
 class Finished(Struct, frozen=True):

@@ -17,8 +17,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from master import waves
-from master.books import Books, Change, is_open, may_learn
-from master.records import Agent, Run, Task
+from master.books import NO_QUEUES, Books, Change, Queues, is_open, may_learn
+from master.queue_retry import as_run
+from master.records import Agent, Attempt, Run, Task
 from master.state import move_run, move_task
 from master.task import count, has_place, may_hand_out
 from wire.messages import Grant, Held, Poll, TaskSpec, Word
@@ -47,6 +48,15 @@ class Sent(Struct, frozen=True, kw_only=True):
 
     run: Run
     cause: Cause | None = None
+    item: str | None = None  # of a queue: what the script is to work on
+    batch: bool = False
+
+
+class Earlier(Struct, frozen=True):
+    """An attempt that was this agent's and was followed by another, and its run as it is now."""
+
+    attempt: Attempt
+    run: Run
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -86,17 +96,21 @@ def judge_poll(
     now: float,
     *,
     held_back: bool = False,
+    queues: Queues = NO_QUEUES,
+    earlier: Iterable[Earlier] = (),
 ) -> Judgement:
     """Compare what an agent holds with what it was handed; it is no stranger to this session.
 
     `runs`: those of the agent that are RUNNING, or UNKNOWN and not settled, and in any state
     those that `poll.held` names. `tasks`: theirs. `held_back`: hand-outs wait for an operator.
+    `queues`: of the tasks that are one. `earlier`: of its earlier attempts those that it holds
+    and those whose hand-out it has not confirmed.
     The same poll may be judged again while it is parked.
     """
     if poll.instance in agent.past_instances:
         return Judgement(quarantine=_clone(agent, poll))
-    books = Books(tasks, now)
-    hand = _Hand(books, {run.id: run for run in runs}, poll)
+    books = Books(tasks, now, queues)
+    hand = _Hand(books, {run.id: run for run in runs}, poll, earlier)
     if journal_lost(agent, poll):
         hand.forget("the agent lost its journal")
         agent = replace(agent, acked=poll.hw)
@@ -167,6 +181,17 @@ def kill_cause(run: Run) -> Cause | None:
     return None
 
 
+def cause_of_earlier(run: Run, held: Held) -> Cause | None:
+    """Why an attempt must be stopped that was followed by another; None: it goes on.
+
+    While the next one only waits, it may still settle the run by a success; but one that has not
+    begun is not begun any more.
+    """
+    if run.state is RunState.WAITING and held.stage is Stage.LIVE:
+        return None
+    return Cause.CANCEL
+
+
 def reported(run: Run) -> bool:
     """Has the agent said how it ended? Then a poll that still holds it is older than its result."""
     return run.grant is not None and not may_learn(run)
@@ -196,9 +221,12 @@ def _of_instance(agent: Agent, instance: str) -> Agent:
 class _Hand:
     """One poll laid against the runs of its agent; collects what is to be answered."""
 
-    def __init__(self, books: Books, runs: dict[str, Run], poll: Poll):
+    def __init__(
+        self, books: Books, runs: dict[str, Run], poll: Poll, earlier: Iterable[Earlier] = ()
+    ):
         self.books = books
         self.runs = runs
+        self.earlier = {(one.run.id, one.attempt.attempt): one for one in earlier}
         self.poll = poll
         self.held = {(held.run, held.attempt) for held in poll.held}
         self.sent: list[Sent] = []
@@ -226,12 +254,24 @@ class _Hand:
             else:
                 cause = void_cause(self.books.task(run), run, self.books.now)
                 self.sent.append(Sent(run=run, cause=cause))
+        self._send_void(hw)
+
+    def _send_void(self, hw: int) -> None:
+        """What was given to the next attempt before it arrived still takes its number."""
+        for key, one in self.earlier.items():
+            gone = as_run(one.run, one.attempt)
+            if key not in self.held and lost(gone, hw) and made_for(gone, self.poll.instance):
+                self.sent.append(Sent(run=gone, cause=Cause.SKIP))
+        self.sent.sort(key=lambda sent: sent.run.grant or 0)
 
     def judge_held(self) -> None:
         """Say go or stop to each run that the agent holds."""
         for held in self.poll.held:
             run = self.runs.get(held.run)
-            if run is None or held.attempt > run.attempt:
+            one = self.earlier.get((held.run, held.attempt))
+            if one is not None and (run is None or held.attempt < run.attempt):
+                self._stop(held, cause_of_earlier(one.run, held))
+            elif run is None or held.attempt > run.attempt:
                 self.strays.append(held)
             elif held.attempt < run.attempt:
                 self._stop(held, Cause.CANCEL)
@@ -325,4 +365,6 @@ def grant_of(sent: Sent, spec: TaskSpec, now: float) -> Grant:
         void=sent.cause is not None,
         cause=sent.cause,
         task=None if sent.cause is not None else spec,
+        item=None if sent.cause is not None else sent.item,
+        batch=sent.batch and sent.cause is None,
     )

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from master import audit, callbacks, sealing, waves
+from master import audit, callbacks, queue_intake, sealing, waves
 from master.audit import Act
 from master.books import ended
 from master.changes import Added, NewTask
@@ -12,6 +12,7 @@ from master.records import Task
 from master.rolling import rolled
 from master.rows import to_json
 from master.saved_scripts import runnable
+from master.task import FAN_OUT, QUEUE
 from master.transaction import Tx
 from wire.errors import Conflict
 from wire.states import RunState
@@ -27,6 +28,8 @@ def add_task(tx: Tx, new: NewTask, act: Act) -> Added:
     sha256 = hashlib.sha256(new.script).hexdigest()
     tx.execute("insert_script", sha256=sha256, content=new.script)
     _insert(tx, new, sha256)
+    if new.queue is not None:
+        queue_intake.insert(tx, new.id, new.queue)
     sealing.insert(tx, new.id, new.secrets)
     task = tx.task(new.id)
     assert task is not None
@@ -44,7 +47,7 @@ def add_task(tx: Tx, new: NewTask, act: Act) -> Added:
     if begun is not task:
         tx.put(begun)
         callbacks.note_task(tx, task, begun)
-    return Added(begun, created=True)
+    return Added(begun, created=True, queues=queue_intake.states(tx, [begun]))
 
 
 def to_wake(new: NewTask, task: Task) -> list[str]:
@@ -87,6 +90,7 @@ def _earlier(tx: Tx, new: NewTask) -> Task | None:
 def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
     skipped = sum(1 for agent, _ in new.targets if agent in new.skip)
     expires_at = tx.now + new.expires_in
+    total = len(new.targets) if new.queue is None else queue_intake.runs_of(new.queue)
     row = tx.row(
         "insert_task",
         id=new.id,
@@ -100,8 +104,8 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         offline=new.offline,
         expires_at=expires_at,
         lost_after=new.lost_after,
-        total=len(new.targets),
-        waiting=len(new.targets) - skipped,
+        total=total,
+        waiting=total - skipped,
         skipped=skipped,
         settings=to_json(new.settings),
         script=sha256,
@@ -115,6 +119,8 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
         plan=new.plan,
         saved_script=new.saved[0] if new.saved else None,
         saved_version=new.saved[1] if new.saved else None,
+        mode=FAN_OUT if new.queue is None else QUEUE,
+        open=new.queue is not None and new.queue.open,
         now=tx.now,
     )
     assert row is not None
@@ -132,11 +138,13 @@ def _insert(tx: Tx, new: NewTask, sha256: str) -> None:
 
 def _note(tx: Tx, new: NewTask, sha256: str, act: Act) -> None:
     """What was submitted; not its script, arguments or environment, which may hold secrets."""
-    detail = {"name": new.name, "hosts": len(new.targets), "script_sha256": sha256}
+    detail: dict[str, Any] = {"name": new.name, "hosts": len(new.targets), "script_sha256": sha256}
     if "targets" in new.settings:
         detail["targets"] = new.settings["targets"]
     if new.settings.get("user") is not None:
         detail["user"] = new.settings["user"]
+    if new.queue is not None:
+        detail |= {"queue": new.queue.name, "items": len(new.queue.items)}
     if new.retry_of is not None:
         detail["retry_of"] = new.retry_of
     audit.append(tx, act, f"task:{new.id}", **detail)

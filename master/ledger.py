@@ -7,118 +7,63 @@ alone: any other run is, for it, one that the store does not know.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from master import audit, callbacks, handout, outcome, waves
+from master import audit, handout, outcome, waves
 from master.audit import Act
-from master.books import Change, Sweep, swept
+from master.books import Change
 from master.changes import Appended, Changed, Finished, Hold, PollAnswer
-from master.handout import Judgement, Sent
+from master.effects import Effects, agent_of, queue_of, queues_of, task_of
+from master.handout import Earlier, Judgement, Sent
 from master.output import end_of, fit
+from master.queue_ledger import Turns, with_item
+from master.queue_retry import as_run, attempt_id, with_output_of
 from master.records import Agent, Run, Task
-from master.rolling import rolled
-from master.rows import AgentRow, RunRow, TaskRow, to_json
+from master.rows import AttemptRow, RunRow, to_json
 from master.specs import Specs
 from master.state import IllegalMove
+from master.task import QUEUE
 from master.transaction import CANDIDATES, Tx
 from wire.errors import Conflict, Malformed, NotFound
 from wire.messages import MAX_CHUNK_BYTES, Done, Output, OutputAnswer, Poll, Result, ResultAnswer
-from wire.states import ENDED_RUN, ENDED_TASK, RunState, Standing
+from wire.states import ENDED_RUN, RunState, Standing
 
 HOLD = "hold"  # the name in meta; its value is empty when hand-outs go on
 MAX_REASON_CHARACTERS = 2000
 MAX_SURVIVORS = 100
 CLOCK_SLACK_S = 86400.0  # an agent's clock may be wrong; times beyond this are not believed
+Level = Sequence[str]  # queue tasks of one priority, in the order of their turns
 SWEPT_AT_ONCE = 500  # runs or tasks that one verb of the sweep takes on; the rest is next
-
-
-class Effects:
-    """Applies changes to the transaction and remembers what the hub has to know of them."""
-
-    def __init__(self, tx: Tx):
-        self._tx = tx
-        self._tasks: dict[str, Task] = {}
-        self._runs: dict[str, Run] = {}
-        self._wake: dict[str, None] = {}
-        self._ended: dict[str, None] = {}
-        self._freed: dict[str, None] = {}
-        self._moved: dict[str, None] = {}
-
-    def apply(self, change: Change | None) -> None:
-        """First the single runs and tasks, then the sweeps, as the decision counted them."""
-        if change is None:
-            return
-        if change.agent is not None:
-            self.agent(change.agent)
-        for run in change.runs:
-            self.run(run)
-        for task in change.tasks:
-            self.task(task)
-        for sweep in change.sweeps:
-            self._sweep(sweep)
-        for task in change.tasks:
-            self.task(rolled(self._tx, task_of(self._tx, task.id)))
-
-    def agent(self, agent: Agent) -> None:
-        if agent != self._tx.agent(agent.id):
-            self._tx.put(agent)
-
-    def task(self, task: Task) -> None:
-        before = self._tx.task(task.id)
-        assert before is not None
-        if task == before:
-            return
-        self._tx.put(task)
-        self._tasks[task.id] = task
-        callbacks.note_task(self._tx, before, task)
-        if task.state in ENDED_TASK and before.state not in ENDED_TASK:
-            self._ended[task.id] = None
-        if task.running < before.running and task.waiting:
-            self._freed[task.id] = None
-
-    def run(self, run: Run) -> None:
-        """A run of which something is wanted now wakes its agent."""
-        before = self._tx.run(run.id)
-        if run == before:
-            return
-        self._tx.put(run)
-        self._runs[run.id] = run
-        if before is not None and run.want != before.want:
-            self._wake[run.agent] = None
-
-    def changed(self) -> Changed:
-        return Changed(
-            tasks=tuple(self._tasks.values()),
-            runs=tuple(self._runs.values()),
-            wake=tuple(self._wake),
-            ended=tuple(self._ended),
-            freed=tuple(self._freed),
-            moved=tuple(self._moved),
-        )
-
-    def _sweep(self, sweep: Sweep) -> None:
-        task = task_of(self._tx, sweep.task)
-        if sweep.want is not None:
-            for run in self._tx.runs_of_task(task, RunState.RUNNING, RunState.UNKNOWN):
-                self.run(swept(run, sweep))
-        if sweep.to is not None:
-            self._tx.sweep_waiting(sweep)
-            self._moved[sweep.task] = None
 
 
 # ---- what agents say
 
 
-def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
-    """Lay the poll against what was handed out, then claim for its free places."""
-    agent = _agent(tx, agent_id)
+def poll(
+    tx: Tx, agent_id: str, asked: Poll, specs: Specs, serves: Sequence[Level] = ()
+) -> PollAnswer:
+    """Lay the poll against what was handed out, then claim for its free places.
+
+    `serves`: the queues that the agent may take from, see `_claim`.
+    """
+    agent = agent_of(tx, agent_id)
     if agent.standing is not Standing.ENROLLED:
         return PollAnswer([], [], agent.standing, reason=agent.reason)
     runs = _merged(tx.open_runs(agent_id), _own_runs(tx, agent_id, (h.run for h in asked.held)))
+    earlier = _earlier(tx, agent, asked)
+    tasks = _tasks(tx, runs)
     judged = handout.judge_poll(
-        agent, runs, _tasks(tx, runs), asked, tx.now, held_back=hold_of(tx) is not None
+        agent,
+        runs,
+        tasks,
+        asked,
+        tx.now,
+        held_back=hold_of(tx) is not None,
+        queues=queues_of(tx, tasks.values()),
+        earlier=earlier,
     )
     effects = Effects(tx)
     if judged.quarantine is not None:
@@ -128,7 +73,10 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
     effects.apply(judged.change)
     if judged.hold is not None:
         hold(tx, judged.hold)
-    sent = [*judged.sent, *_claim(tx, effects, agent_id, asked, judged)]
+    turns = Turns(tx, effects, agent_id, asked) if serves else None
+    again = [with_item(tx, sent) for sent in judged.sent]
+    sent = [*again, *_claim(tx, effects, agent_id, asked, judged, serves, turns)]
+    offered = [task for level in serves for task in level]
     return PollAnswer(
         grants=[
             handout.grant_of(one, specs.of(tx, task_of(tx, one.run.task)), tx.now) for one in sent
@@ -138,8 +86,33 @@ def poll(tx: Tx, agent_id: str, asked: Poll, specs: Specs) -> PollAnswer:
         changed=effects.changed(),
         hold=judged.hold,
         strays=judged.strays,
-        idle=not runs and _has_no_more(tx, agent_id, judged, sent),
+        idle=not runs
+        and _has_no_more(tx, agent_id, judged, sent)
+        and (turns is None or not turns.could_take(offered)),
     )
+
+
+def _earlier(tx: Tx, agent: Agent, asked: Poll) -> list[Earlier]:
+    """Attempts of the agent that were followed by another: those that it holds, and those whose
+    hand-out it has not confirmed."""
+    held = [
+        attempt_id(one.run, one.attempt)
+        for one in asked.held
+        if (run := tx.run(one.run)) is not None and _is_over(tx, run, agent.id, one.attempt)
+    ]
+    found = tx.attempts(held) if held else []
+    if asked.hw < agent.granted:
+        found = [*found, *tx.unconfirmed_attempts(agent.id, max(asked.hw, agent.acked))]
+    own = {one.id: one for one in found if one.agent == agent.id}
+    runs = {one.id: tx.run(one.run) for one in own.values()}
+    return [Earlier(one, run) for id, one in own.items() if (run := runs[id]) is not None]
+
+
+def _is_over(tx: Tx, run: Run, agent_id: str, attempt: int) -> bool:
+    """Is it, of a run of a queue, another attempt than the one that is the run's now?"""
+    if run.agent == agent_id and run.attempt == attempt:
+        return False
+    return task_of(tx, run.task).mode == QUEUE
 
 
 def _has_no_more(tx: Tx, agent_id: str, judged: Judgement, sent: Sequence[Sent]) -> bool:
@@ -147,27 +120,69 @@ def _has_no_more(tx: Tx, agent_id: str, judged: Judgement, sent: Sequence[Sent])
     return judged.places > 0 and len(sent) < CANDIDATES and not tx.claimable(agent_id)
 
 
-def _claim(tx: Tx, effects: Effects, agent_id: str, asked: Poll, judged: Judgement) -> list[Sent]:
-    """By priority, then age; what may not start now is passed over."""
+def _claim(
+    tx: Tx,
+    effects: Effects,
+    agent_id: str,
+    asked: Poll,
+    judged: Judgement,
+    serves: Sequence[Level] = (),
+    turns: Turns | None = None,
+) -> list[Sent]:
+    """By priority, then age; what may not start now is passed over.
+
+    The queues of a level have one priority, and are taken from in turns; what is for this host
+    alone and has the same priority or a higher one comes before them. The agent has an order of
+    its own among queues, so a level may have a higher priority than the one before.
+    """
     if not judged.places:
         return []
+    claimed: list[Sent] = []
+    for level in serves:
+        assert turns is not None
+        tasks = [task for id in level if (task := tx.task(id)) is not None]
+        if not tasks:
+            continue
+        least = max(task.priority for task in tasks)
+        claimed += _claim_own(tx, effects, agent_id, asked, judged.places - len(claimed), least)
+        claimed += turns.take([task.id for task in tasks], judged.places - len(claimed))
+    claimed += _claim_own(tx, effects, agent_id, asked, judged.places - len(claimed))
+    return claimed
+
+
+def _claim_own(
+    tx: Tx,
+    effects: Effects,
+    agent_id: str,
+    asked: Poll,
+    places: int,
+    least: int | None = None,
+) -> list[Sent]:
+    """Of the runs that are for this agent alone, those of this priority or a higher one."""
+    if not places:
+        return []
     candidates = tx.claimable(agent_id)
-    claimed = _claim_from(tx, effects, candidates, asked, judged.places)
-    if len(claimed) < judged.places and len(candidates) == CANDIDATES:
+    claimed = _claim_from(tx, effects, candidates, asked, places, least)
+    if len(claimed) < places and len(candidates) == CANDIDATES:
         more = tx.claimable(agent_id, afresh=True)
-        claimed += _claim_from(tx, effects, more, asked, judged.places - len(claimed))
+        claimed += _claim_from(tx, effects, more, asked, places - len(claimed), least)
     return claimed
 
 
 def _claim_from(
-    tx: Tx, effects: Effects, candidates: Iterable[RunRow], asked: Poll, places: int
+    tx: Tx,
+    effects: Effects,
+    candidates: Iterable[RunRow],
+    asked: Poll,
+    places: int,
+    least: int | None,
 ) -> list[Sent]:
     sent: list[Sent] = []
     for run in candidates:
-        if len(sent) == places:
+        if len(sent) == places or (least is not None and run.priority < least):
             break
         claimed = handout.claim(
-            task_of(tx, run.task), _agent(tx, run.agent), run, asked.instance, tx.now
+            task_of(tx, run.task), agent_of(tx, run.agent), run, asked.instance, tx.now
         )
         if claimed is not None:
             task, agent, run_out = claimed
@@ -182,18 +197,53 @@ def finish(tx: Tx, agent_id: str, result: Result) -> Finished:
     """The verdict and the last of the output, in one transaction."""
     if result.state not in ENDED_RUN:
         raise Malformed(f"state is {result.state}, which is no end of a run")
-    run = _own_run(tx, agent_id, result.run)
-    if run is None:
+    found = _said_of(tx, agent_id, result.run, result.attempt)
+    if found is None:
         return Finished(ResultAnswer(offset=0, stray=True))
     effects = Effects(tx)
-    effects.agent(outcome.confirmed(_agent(tx, agent_id), result.hw))
-    change = outcome.finish(task_of(tx, run.task), run, _believable(result, tx.now), tx.now)
-    effects.apply(_keeping_gap(change, run))
-    if result.attempt != run.attempt:
-        return Finished(ResultAnswer(offset=0, refused=True))
-    gap_from = _gap_before(result)
-    answer, _ = _append(tx, effects, run.id, result.offset, result.data, gap_from)
+    effects.agent(outcome.confirmed(agent_of(tx, agent_id), result.hw))
+    if found.is_refused:
+        return Finished(ResultAnswer(offset=0, refused=True), effects.changed())
+    answer, _ = _append(
+        tx, effects, found, result.offset, result.data, gap_from=_gap_before(result)
+    )
+    found = _said_of(tx, agent_id, result.run, result.attempt) or found
+    change = _finish(tx, found, _believable(result, tx.now))
+    effects.apply(_keeping_gap(change, found.run))
     return Finished(ResultAnswer(offset=answer.offset, refused=answer.refused), effects.changed())
+
+
+class _Said(NamedTuple):
+    """The attempt that an agent speaks of: the run as it is or was in that attempt."""
+
+    run: RunRow
+    attempt: AttemptRow | None = None  # None: the run's present one
+    is_refused: bool = False  # nothing is known of that attempt
+
+
+def _said_of(tx: Tx, agent_id: str, run_id: str, attempt: int) -> _Said | None:
+    """None: for this agent there is no such run."""
+    run = tx.run(run_id)
+    if run is None:
+        return None
+    if run.agent == agent_id and run.attempt == attempt:
+        return _Said(run)
+    earlier = None
+    if task_of(tx, run.task).mode == QUEUE:
+        earlier = tx.attempt(attempt_id(run_id, attempt))
+    if earlier is not None and earlier.agent == agent_id:
+        return _Said(as_run(run, earlier), earlier)
+    return _Said(run, is_refused=True) if run.agent == agent_id else None
+
+
+def _finish(tx: Tx, found: _Said, result: Result) -> Change | None:
+    task = task_of(tx, found.run.task)
+    queue = queue_of(tx, task)
+    if found.attempt is None:
+        return outcome.finish(task, found.run, result, tx.now, queue)
+    run = tx.run(found.run.id)
+    assert run is not None and queue is not None
+    return outcome.finish_earlier(task, queue, run, found.attempt, result, tx.now)
 
 
 def _believable(result: Result, now: float) -> Result:
@@ -222,7 +272,10 @@ def _keeping_gap(change: Change | None, run: Run) -> Change | None:
     if change is None:
         return None
     runs = tuple(
-        replace(one, output_gap=run.output_gap) if one.id == run.id else one for one in change.runs
+        replace(one, output_gap=run.output_gap)
+        if (one.id, one.attempt) == (run.id, run.attempt)
+        else one
+        for one in change.runs
     )
     return replace(change, runs=runs)
 
@@ -235,19 +288,20 @@ def _gap_before(result: Result) -> int | None:
 
 def append_output(tx: Tx, agent_id: str, output: Output) -> Appended:
     """Also after the verdict: the last of the output may be slower than it."""
-    run = _own_run(tx, agent_id, output.run)
-    if run is None or run.attempt != output.attempt:
+    found = _said_of(tx, agent_id, output.run, output.attempt)
+    if found is None or found.is_refused:
         return Appended(OutputAnswer(offset=0, refused=True), None, grown=False)
     effects = Effects(tx)
-    answer, grown = _append(tx, effects, run.id, output.offset, output.data, output.gap_from)
-    return Appended(answer, tx.run(run.id), grown)
+    answer, grown = _append(
+        tx, effects, found, output.offset, output.data, gap_from=output.gap_from
+    )
+    return Appended(answer, tx.run(output.run), grown)
 
 
 def _append(
-    tx: Tx, effects: Effects, run_id: str, offset: int, content: bytes, gap_from: int | None
+    tx: Tx, effects: Effects, found: _Said, offset: int, content: bytes, *, gap_from: int | None
 ) -> tuple[OutputAnswer, bool]:
-    before = run = tx.run(run_id)
-    assert run is not None
+    before = run = found.run
     if offset < 0 or len(content) > MAX_CHUNK_BYTES:
         raise Malformed(f"offset {offset} with {len(content)} bytes is no chunk of output")
     place = fit(run, offset, len(content), gap_from)
@@ -257,19 +311,24 @@ def _append(
             tx.add_output(run, place.start, new)
         run = replace(run, output_stored=run.output_stored + len(new), output_gap=place.gap)
         run = replace(run, output_bytes=max(run.output_bytes, end_of(run)))
-        effects.run(run)
+        if found.attempt is None:
+            effects.run(run)
+        else:
+            effects.attempt(with_output_of(found.attempt, run))
     grown = run != before
     return OutputAnswer(offset=end_of(run), refused=place.refused), grown
 
 
 def settle_done(tx: Tx, agent_id: str, done: Done) -> Changed:
-    agent = _agent(tx, agent_id)
+    agent = agent_of(tx, agent_id)
     named = [*(record.run for record in done.records), *(done.asked or ())]
     runs = _own_runs(tx, agent_id, named)
     if done.hw > agent.granted:
         runs = _merged(runs, tx.waiting_runs_of_agent(agent_id))
     effects = Effects(tx)
-    effects.apply(outcome.settle_done(agent, runs, _tasks(tx, runs), done, tx.now))
+    tasks = _tasks(tx, runs)
+    queues = queues_of(tx, tasks.values())
+    effects.apply(outcome.settle_done(agent, runs, tasks, done, tx.now, queues))
     return effects.changed()
 
 
@@ -300,7 +359,7 @@ def cancel_run(tx: Tx, run_id: str, act: Act) -> Changed:
 def bury_agent(tx: Tx, agent_id: str, standing: Standing, reason: str, act: Act) -> Changed:
     """Repeating it changes nothing. Raises Conflict for what it can't become."""
     effects = Effects(tx)
-    agent = _agent(tx, agent_id)
+    agent = agent_of(tx, agent_id)
     if agent.standing is standing:
         return Changed()
     try:
@@ -315,7 +374,9 @@ def _bury(
 ) -> None:
     running = [run for run in tx.open_runs(agent.id) if run.state is RunState.RUNNING]
     runs = [*running, *tx.waiting_runs_of_agent(agent.id)]
-    effects.apply(outcome.bury_agent(agent, runs, _tasks(tx, runs), standing, reason, tx.now))
+    tasks = _tasks(tx, runs)
+    queues = queues_of(tx, tasks.values())
+    effects.apply(outcome.bury_agent(agent, runs, tasks, standing, reason, tx.now, queues))
     audit.append(tx, act, f"agent:{agent.id}", host=agent.hostname, reason=reason)
 
 
@@ -351,7 +412,7 @@ def expire(tx: Tx) -> Changed:
         effects.apply(_expire_task(tx, task_of(tx, task_id)))
     late = tx.rows("unacknowledged_late_runs", now=tx.now, limit=SWEPT_AT_ONCE)
     for run in tx.runs(id for (id,) in late):
-        task, agent = task_of(tx, run.task), _agent(tx, run.agent)
+        task, agent = task_of(tx, run.task), agent_of(tx, run.agent)
         effects.apply(outcome.expire_run(task, agent, run, tx.now))
     return effects.changed()
 
@@ -372,37 +433,18 @@ def silence(
     counted_from = max(listening_since, last_stall)
     found = tx.rows("silent_runs", now=tx.now, counted_from=counted_from, limit=SWEPT_AT_ONCE)
     for run in tx.runs(id for (id,) in found):
-        task, agent = task_of(tx, run.task), _agent(tx, run.agent)
+        task, agent = task_of(tx, run.task), agent_of(tx, run.agent)
         agent = replace(agent, last_seen=max(agent.last_seen, heard_at(agent.id)))
         since = outcome.silent_since(agent, listening_since, last_stall)
-        effects.apply(outcome.lose_run(task, agent, run, since, tx.now))
+        effects.apply(outcome.lose_run(task, agent, run, since, tx.now, queue_of(tx, task)))
     return effects.changed()
 
 
 # ---- fetching
 
 
-def _agent(tx: Tx, id: str) -> AgentRow:
-    agent = tx.agent(id)
-    if agent is None:
-        raise NotFound(f"no agent has the id {id}")
-    return agent
-
-
-def task_of(tx: Tx, id: str) -> TaskRow:
-    task = tx.task(id)
-    if task is None:
-        raise NotFound(f"no task has the id {id}")
-    return task
-
-
 def _tasks(tx: Tx, runs: Iterable[Run]) -> dict[str, Task]:
     return {run.task: task_of(tx, run.task) for run in runs}
-
-
-def _own_run(tx: Tx, agent_id: str, run_id: str) -> RunRow | None:
-    run = tx.run(run_id)
-    return run if run is not None and run.agent == agent_id else None
 
 
 def _own_runs(tx: Tx, agent_id: str, ids: Iterable[str]) -> list[RunRow]:

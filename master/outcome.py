@@ -5,12 +5,16 @@ that nothing changes, which is no error: messages come twice and late, people ca
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from msgspec.structs import replace
 
+from master import queue_retry
 from master.books import (
+    NO_QUEUES,
     Books,
     Change,
+    Queues,
     being_stopped,
     cancelled,
     ended,
@@ -18,15 +22,16 @@ from master.books import (
     may_learn,
     sweep_of,
     wanted,
+    without_waiting,
 )
 from master.handout import lost
-from master.records import Agent, Run, Task
+from master.records import Agent, Attempt, Queue, Run, Task
 from master.state import move_standing
 from master.task import count
 from master.waves import NEVER
 from utils import iso
 from wire.messages import Done, DoneRecord, Result
-from wire.states import ENDED_TASK, RunState, Standing, Stop, Want
+from wire.states import ENDED_TASK, RUN_FAILURES, Cause, RunState, Standing, Stop, Want
 
 # ---- the agent's word
 
@@ -41,31 +46,86 @@ def confirmed(agent: Agent, hw: int) -> Agent:
     return replace(agent, acked=hw)
 
 
-def finish(task: Task, run: Run, result: Result, now: float) -> Change | None:
+def finish(
+    task: Task, run: Run, result: Result, now: float, queue: Queue | None = None
+) -> Change | None:
     """What a result changes; None: nothing, and it is acknowledged all the same.
 
     A repeat, a result of an earlier attempt and one that comes after another verdict change
-    nothing; UNKNOWN is replaced, once. Raises IllegalMove if `result.state` is no end.
+    nothing; UNKNOWN is replaced, once. `queue`: of the task, if it is one; the run may then wait
+    for another attempt. Raises IllegalMove if `result.state` is no end.
     """
     if result.attempt != run.attempt or not may_learn(run):
         return None
-    books = Books({task.id: task}, now)
-    state = proven_state(run, result.state)
-    books.prove(
-        run,
-        state,
-        cancelled(run.cancelled_by, result.reason),
-        code=result.code,
-        started_at=result.started_at,
-        ended_at=result.ended_at,
-        killed=result.killed,
-        survivors=result.survivors,
-        left_running=result.left_running,
-        output_bytes=max(run.output_bytes, result.output_bytes),
-        output_sha256=result.output_sha256,
-        output_gap=result.output_gap,
-    )
+    books = Books({task.id: task}, now, {} if queue is None else {queue.id: queue})
+    state, reason = proven_state(run, result.state), cancelled(run.cancelled_by, result.reason)
+    if queue is not None and queue.batch > 1:
+        state, reason, left = of_batch(run, result, state, reason)
+        books.prove(run, state, reason, failed_items=left, **_facts(run, result))
+    else:
+        books.prove(run, state, reason, **_facts(run, result))
     return books.close()
+
+
+def finish_earlier(
+    task: Task, queue: Queue, run: Run, attempt: Attempt, result: Result, now: float
+) -> Change | None:
+    """What the result of an attempt changes that was followed by another; None: nothing.
+
+    While the next one still waits, a success settles the run, which takes that attempt back.
+    Otherwise it is history.
+    """
+    if attempt.told:
+        return None
+    books = Books({task.id: task}, now, {queue.id: queue})
+    state, reason = proven_state(run, result.state), result.reason
+    if queue.batch > 1:
+        state, reason, _ = of_batch(run, result, state, reason)
+    facts = _facts(queue_retry.as_run(run, attempt), result)
+    if is_settled_late(run, state):
+        books.move(run, RunState.UNKNOWN, reason)
+        books.prove(queue_retry.as_run(run, attempt), state, reason, failed_items=[], **facts)
+    kept = state if state in _SAID_OF_ATTEMPTS else attempt.state
+    gone = ("killed", "survivors", "left_running", "output_gap")
+    kept_facts = {name: fact for name, fact in facts.items() if name not in gone}
+    books.record(replace(attempt, state=kept, reason=reason, told=True, **kept_facts))
+    return books.close()
+
+
+_SAID_OF_ATTEMPTS = (*RUN_FAILURES, RunState.SUCCEED)
+
+
+def is_settled_late(run: Run, said: RunState) -> bool:
+    """Does a late success settle the run? Not once the next attempt was handed out: that may
+    have done other things meanwhile, and its own end is told."""
+    return said is RunState.SUCCEED and run.state is RunState.WAITING
+
+
+def of_batch(
+    run: Run, result: Result, state: RunState, reason: str
+) -> tuple[RunState, str, list[int]]:
+    """State, reason and the lines that are not done. What was killed may have told too little."""
+    if state is RunState.SUCCEED and not result.failed_items:
+        return state, reason, []
+    if result.cause is not Cause.EXIT or not result.failed_items:
+        return state, reason, run.failed_items
+    left = queue_retry.lines_left(run, result.failed_items)
+    told = f"{len(left)} items of the batch failed"
+    return RunState.FAILED, f"{told}; {reason}" if reason else told, left
+
+
+def _facts(run: Run, result: Result) -> dict[str, Any]:
+    return {
+        "code": result.code,
+        "started_at": result.started_at,
+        "ended_at": result.ended_at,
+        "killed": result.killed,
+        "survivors": result.survivors,
+        "left_running": result.left_running,
+        "output_bytes": max(run.output_bytes, result.output_bytes),
+        "output_sha256": result.output_sha256,
+        "output_gap": result.output_gap,
+    }
 
 
 def proven_state(run: Run, said: RunState) -> RunState:
@@ -81,13 +141,14 @@ def settle_done(
     tasks: Mapping[str, Task],
     done: Done,
     now: float,
+    queues: Queues = NO_QUEUES,
 ) -> Change:
     """Take over the done records that were recalled.
 
     `runs`: those of the agent that the records or `done.asked` name, and, while `done.hw` is
     above `agent.granted`, all of its WAITING ones. `tasks`: theirs.
     """
-    books = Books(tasks, now)
+    books = Books(tasks, now, queues)
     records = {(record.run, record.attempt): record for record in done.records}
     behind = done.asked is None and done.hw > agent.granted
     torn = behind and too_short(agent, done)
@@ -135,6 +196,7 @@ def cancel_task(task: Task, now: float, by: str | None = None) -> Change | None:
         stop=Stop.CANCEL,
         reason=being_stopped(by),
         cancelled_by=by,
+        open=False,
     )
     return Change(tasks=(ended(task, now),), sweeps=(sweep,))
 
@@ -154,14 +216,16 @@ def cancel_run(task: Task, run: Run, now: float, by: str | None = None) -> Chang
 def expire_task(task: Task, now: float) -> Change | None:
     """Skip all that waits of a task whose time to start has passed; None: it has not.
 
-    Every run of a task has the task's `expires_at` as its start_by.
+    Every run of a task has the task's `expires_at` as its start_by. A queue takes no more items.
     """
-    if task.state in ENDED_TASK or task.waiting == 0 or now < task.expires_at:
+    if task.state in ENDED_TASK or now < task.expires_at or not (task.waiting or task.open):
         return None
-    reason = f"not started by {iso(task.expires_at)}"
-    sweep = sweep_of(task, RunState.SKIPPED, reason, None, now)
-    task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
-    return Change(tasks=(ended(task, now),), sweeps=(sweep,))
+    return without_waiting(task, f"not started by {iso(task.expires_at)}", now)
+
+
+def close_queue(task: Task, now: float) -> Change | None:
+    """No more items are to come; None: they were not to come any more."""
+    return Change(tasks=(ended(replace(task, open=False), now),)) if task.open else None
 
 
 def expire_wave(task: Task, late: Sequence[Run], now: float) -> Change | None:
@@ -206,12 +270,22 @@ def silent_since(agent: Agent, listening_since: float, last_stall: float) -> flo
     return max(agent.last_seen, listening_since, last_stall)
 
 
-def lose_run(task: Task, agent: Agent, run: Run, silent_since: float, now: float) -> Change | None:
-    """Give up waiting for a run's agent, see `silent_since`; None: not yet."""
+def lose_run(
+    task: Task,
+    agent: Agent,
+    run: Run,
+    silent_since: float,
+    now: float,
+    queue: Queue | None = None,
+) -> Change | None:
+    """Give up waiting for a run's agent, see `silent_since`; None: not yet.
+
+    A queue's run is handed out again.
+    """
     if run.state is not RunState.RUNNING or now - silent_since < task.lost_after:
         return None
-    books = Books({task.id: task}, now)
-    books.move(run, RunState.UNKNOWN, f"agent not seen since {iso(agent.last_seen)}")
+    books = Books({task.id: task}, now, {} if queue is None else {queue.id: queue})
+    books.lose(run, f"agent not seen since {iso(agent.last_seen)}")
     return books.close()
 
 
@@ -222,16 +296,17 @@ def bury_agent(
     standing: Standing,
     reason: str,
     now: float,
+    queues: Queues = NO_QUEUES,
 ) -> Change:
     """Quarantine, revoke or delete an agent. `runs`: its RUNNING and WAITING ones, `tasks`: theirs.
 
-    Raises IllegalMove.
+    Runs of a queue that wait are nobody's, and not among them. Raises IllegalMove.
     """
     standing = move_standing(agent.id, agent.standing, standing)
-    books = Books(tasks, now)
+    books = Books(tasks, now, queues)
     for run in runs:
         if run.state is RunState.RUNNING:
-            books.move(run, RunState.UNKNOWN, reason)
+            books.lose(run, reason)
         elif run.state is RunState.WAITING:
             books.move(run, RunState.SKIPPED, reason)
     return books.close(replace(agent, standing=standing, reason=reason))

@@ -30,7 +30,7 @@ FROM $each(:agents) j CROSS JOIN runs r
 WHERE r.id IN (
     SELECT w.id
     FROM runs w CROSS JOIN tasks t
-    WHERE w.agent = j.value AND w.state = 'WAITING'
+    WHERE w.agent = j.value AND w.state = 'WAITING' AND w.due_at IS NULL
       AND t.id = w.task AND t.stop IS NULL AND t.state IN ('WAITING', 'RUNNING')
       AND (t.parallel = 0 OR t.running < t.parallel)
       AND (t.released IS NULL OR w.seq < t.released)
@@ -41,7 +41,7 @@ WHERE r.id IN (
 -- name: waiting_runs_of_agent
 SELECT $collect($row(runs, r))
 FROM runs r
-WHERE r.agent = :agent AND r.state = 'WAITING'
+WHERE r.agent = :agent AND r.state = 'WAITING' AND r.due_at IS NULL
 
 -- name: runs_of_task_in
 SELECT $collect($row(runs, r))
@@ -109,7 +109,7 @@ ORDER BY start_at
 LIMIT :limit
 
 -- name: expired_tasks
-SELECT id FROM tasks WHERE waiting > 0 AND expires_at <= :now ORDER BY expires_at LIMIT :limit
+SELECT id FROM tasks WHERE (waiting > 0 OR open) AND expires_at <= :now ORDER BY expires_at LIMIT :limit
 
 -- name: unacknowledged_late_runs
 SELECT r.id
@@ -164,14 +164,14 @@ INSERT INTO tasks (
     fail_count, fail_rate, on_limit, priority, offline, expires_at, lost_after, total, waiting,
     running, succeed, failed, timeout, cancelled, skipped, unknown, settings, script, retry_of,
     rolling, between_waves, wave_pause, released, schedule, due_at, saved_script,
-    saved_version, plan, row_version
+    saved_version, plan, mode, open, row_version
 )
 SELECT
     :id, COALESCE(MAX(seq), 0) + 1, :name, 'WAITING', '', NULL, :created_by, :now, NULL, NULL,
     :parallel, :fail_count, :fail_rate, :on_limit, :priority, :offline, :expires_at, :lost_after,
     :total, :waiting, 0, 0, 0, 0, 0, :skipped, 0, :settings, :script, :retry_of,
     :rolling, :between_waves, :wave_pause, :released, :schedule, :due_at, :saved_script,
-    :saved_version, :plan, 0
+    :saved_version, :plan, :mode, :open, 0
 FROM tasks
 RETURNING seq
 
@@ -328,7 +328,7 @@ WHERE r.task_seq = :task_seq AND r.state = j.value AND a.id = r.agent
 
 -- name: waiting_agents
 SELECT r.agent FROM tasks t CROSS JOIN runs r
-WHERE t.id = :task AND r.task_seq = t.seq AND r.state = 'WAITING'
+WHERE t.id = :task AND r.task_seq = t.seq AND r.state = 'WAITING' AND r.due_at IS NULL
   AND (t.released IS NULL OR r.seq < t.released)
 ORDER BY r.seq LIMIT :limit
 

@@ -80,6 +80,8 @@ class Task(Struct, frozen=True, kw_only=True):
     schedule: str | None = None  # that made it
     due_at: float | None = None  # for which due instant of the schedule
     plan: str | None = None  # of which it is a step's task
+    mode: str = "fan_out"  # a run a target; or "queue": a run an item, on any agent that may
+    open: bool = False  # of a queue: items may still be added
     settings: dict[str, Any] = {}  # as submitted; also args, env, user, cwd, timeout, grace
 
 
@@ -114,3 +116,79 @@ class Run(Struct, frozen=True, kw_only=True):
     output_sha256: str | None = None
     output_gap: tuple[int, int] | None = None
     cancelled_by: str | None = None  # who wanted it, or its task, to be stopped
+    due_at: float | None = None  # of a queue, while it waits for another attempt: from when on
+    tries: int = 1  # attempts since it was taken, or put back, the present or next one included
+    failed_items: list[int] = []  # of a batch: its lines that are not done; none: all of them
+
+
+class Slow(Struct, frozen=True, array_like=True):
+    """A run of a queue that took long."""
+
+    run: str
+    seq: int
+    seconds: float
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """What a task has besides, if it is a queue: where it stands in its items, and how it goes on.
+
+    Runs get the numbers of the items that they are made of, so `taken` is the number of the next
+    run and of all that were made. What is left is `total - taken` of the task, unless `rest` says
+    what has become of it.
+    """
+
+    id: str  # of the task
+    task_seq: int
+    name: str  # that agents ask for
+    batch: int  # items of one run
+    rate: float | None  # items a second; None: as fast as they are taken
+    burst: int
+    tokens: float  # items that may be handed out, as it was at `tokens_at`; below 0: a debt
+    tokens_at: float
+    per_agent: int  # runs at once on one agent; 0: as many as it has slots
+    agents_max: int  # agents at once; 0: all that may. The hub sees to it
+    max_attempts: int
+    retry_pause: float  # seconds before the second attempt, doubled for each further one
+    retry_codes: list[int] | None  # exit codes that are tried again; None: all but 0
+    items: int = 0
+    taken: int = 0
+    retry_at: float | None = None  # no further attempt is due before; None: no run waits for one
+    rest: RunState | None = None  # of items that nobody took: CANCELLED or SKIPPED
+    rest_reason: str = ""
+    slowest: list[Slow] = []
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """An attempt that was followed by another, as the agent that had it may still speak of it.
+
+    `state`: FAILED, TIMEOUT, UNKNOWN, LAPSED while nobody knows how it ended, or SUCCEED if it
+    came too late. `told`: its agent has said how it ended.
+    """
+
+    id: str  # run.attempt
+    run: str
+    task: str
+    attempt: int
+    agent: str
+    hostname: str
+    grant: int
+    instance: str
+    start_by: float
+    state: str
+    reason: str
+    told: bool
+    code: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    output_bytes: int = 0
+    output_stored: int = 0
+    output_sha256: str | None = None
+    output_gap: tuple[int, int] | None = None
+
+
+class Item(Struct, frozen=True, array_like=True):
+    """What a run is to be made of: an item's text, or the lines of `items` of them."""
+
+    seq: int
+    items: int
+    content: str

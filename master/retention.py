@@ -122,7 +122,10 @@ class _Step:
             self._forget_chunks(chunks)
         elif runs != "[]":
             self.left -= self._tx.execute("delete_history", runs=runs)
+            self.left -= self._tx.execute("delete_attempts", runs=runs)
             self.left -= self._tx.execute("delete_runs", runs=runs)
+        elif items := self._tx.rows("first_items", task_seq=seq, limit=self.left):
+            self.left -= self._tx.execute("delete_items", task_seq=seq, seq=items[-1][0])
         else:
             self._forget_task(seq, id, script)
 
@@ -140,6 +143,8 @@ class _Step:
         self._tx.execute("orphan_key", task=id)
         self._tx.execute("delete_purge", seq=seq)
         self.left -= self._tx.execute("delete_secrets", task=id)
+        self.left -= self._tx.execute("delete_uploads", task_seq=seq)
+        self.left -= self._tx.execute("delete_queue", task_seq=seq)
         self._tx.execute("delete_task", seq=seq)
         self._tx.execute("delete_unused_script", sha256=script)
         self.left -= ROWS_OF_A_TASK

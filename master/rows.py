@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from master.engine import DIALECT
 from master.plan import Plan
-from master.records import Agent, Run, Task
+from master.records import Agent, Attempt, Queue, Run, Task
 from master.schedule import Schedule
 
 
@@ -35,12 +35,22 @@ class RunRow(Run, array_like=True, frozen=True, kw_only=True):
     row_version: int = 0
 
 
+class QueueRow(Queue, array_like=True, frozen=True, kw_only=True):
+    row_version: int = 0
+
+
+class AttemptRow(Attempt, array_like=True, frozen=True, kw_only=True):
+    row_version: int = 0
+
+
 Row = TypeVar("Row", bound=Struct)
 
 ROWS: dict[str, type[Struct]] = {
     "agents": AgentRow,
     "tasks": TaskRow,
     "runs": RunRow,
+    "queues": QueueRow,
+    "attempts": AttemptRow,
     "schedules": Schedule,
     "plans": Plan,
 }
@@ -83,6 +93,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "wave_failed",
         "released",
         "resume_at",
+        "open",
+        "total",
         "waiting",
         "running",
         "succeed",
@@ -93,7 +105,36 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "unknown",
         "cancelled_by",
     ),
+    "queues": (
+        "rate",
+        "burst",
+        "tokens",
+        "tokens_at",
+        "per_agent",
+        "agents_max",
+        "max_attempts",
+        "items",
+        "taken",
+        "retry_at",
+        "rest",
+        "rest_reason",
+        "slowest",
+    ),
+    "attempts": (
+        "state",
+        "reason",
+        "told",
+        "code",
+        "started_at",
+        "ended_at",
+        "output_bytes",
+        "output_stored",
+        "output_sha256",
+        "output_gap",
+    ),
     "runs": (
+        "agent",
+        "hostname",
         "attempt",
         "state",
         "reason",
@@ -114,16 +155,22 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "output_sha256",
         "output_gap",
         "cancelled_by",
+        "due_at",
+        "tries",
+        "failed_items",
     ),
 }
 
 _encode = msgspec.json.Encoder().encode
 _rows_of: dict[type[Struct], msgspec.json.Decoder[Any]] = {
     row: msgspec.json.Decoder(list[row], strict=False)  # type: ignore[valid-type]
-    for row in (AgentRow, TaskRow, RunRow)
+    for row in (AgentRow, TaskRow, RunRow, QueueRow, AttemptRow)
 }
 _changed_of: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     table: operator.attrgetter("id", "row_version", *names) for table, names in CHANGES.items()
+}
+_whole_of: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+    table: operator.attrgetter(*ROWS[table].__struct_fields__) for table in ("runs", "attempts")
 }
 
 
@@ -136,6 +183,12 @@ def decode_rows(row: type[Row], text: str | None) -> list[Row]:
 def encode_changes(table: str, rows: Iterable[Struct]) -> str:
     changed = _changed_of[table]
     return _encode([changed(row) for row in rows]).decode()
+
+
+def encode_whole(table: str, rows: Iterable[Struct]) -> str:
+    """All columns of rows that are new, for `$new`."""
+    whole = _whole_of[table]
+    return _encode([whole(row) for row in rows]).decode()
 
 
 def to_json(value: object) -> str:
@@ -159,10 +212,13 @@ def _bare(sql: str) -> str:
 
 
 def _fill(sql: str) -> str:
-    """$word is the engine's word; $row(table, alias), $changes(table), $set(table) are columns."""
+    """$word is the engine's word; the others are columns: $row(table, alias), $changes(table) and
+    $set(table) for updates, $columns(table) and $new(table) for inserts."""
     sql = re.sub(r"\$row\((\w+), (\w+)\)", lambda m: _row(m[1], m[2]), sql)
     sql = re.sub(r"\$changes\((\w+)\)", lambda m: _changes(m[1]), sql)
     sql = re.sub(r"\$set\((\w+)\)", lambda m: _set(m[1]), sql)
+    sql = re.sub(r"\$columns\((\w+)\)", lambda m: _columns(m[1]), sql)
+    sql = re.sub(r"\$new\((\w+)\)", lambda m: _new(m[1]), sql)
     return re.sub(r"\$(\w+)", lambda m: DIALECT[m[1]], sql)
 
 
@@ -184,6 +240,16 @@ def _changes(table: str) -> str:
         f"{_write(place, hints[name])} AS {COLUMN_OF.get(name, name)}"
         for place, name in enumerate(names)
     )
+
+
+def _columns(table: str) -> str:
+    return ", ".join(COLUMN_OF.get(name, name) for name in ROWS[table].__struct_fields__)
+
+
+def _new(table: str) -> str:
+    hints = get_type_hints(ROWS[table])
+    names = ROWS[table].__struct_fields__
+    return ", ".join(_write(place, hints[name]) for place, name in enumerate(names))
 
 
 def _write(place: int, kind: Any) -> str:

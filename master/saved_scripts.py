@@ -14,16 +14,15 @@ from msgspec import UNSET, Struct
 
 from master import audit
 from master.audit import Act
-from master.books import Change, ended, sweep_of
+from master.books import without_waiting
 from master.changes import Changed
-from master.ledger import Effects, task_of
+from master.effects import Effects, task_of
 from master.parameters import check_parameters
 from master.plan_uses import plans_that_refer
 from master.reader import Reader
-from master.records import Task
 from master.rows import to_json
 from master.schedule_uses import Refers, schedules_that_refer
-from master.task import count
+from master.task import QUEUE
 from master.transaction import Tx
 from utils import iso
 from wire.errors import Conflict, InvalidValue, NotFound, TooLarge
@@ -39,7 +38,7 @@ from wire.scripts import (
     ScriptView,
     VersionView,
 )
-from wire.states import ENDED_TASK, RunState
+from wire.states import ENDED_TASK
 
 MAX_SCRIPTS = 5000
 MAX_VERSIONS = 1000
@@ -207,16 +206,10 @@ def _stop(tx: Tx, name: str, number: int | None, reason: str) -> Changed:
     tx.flush()
     effects = Effects(tx)
     for (id,) in tx.rows("open_tasks_of_saved_script", name=name, number=number):
-        effects.apply(_without_waiting(task_of(tx, id), reason, tx.now))
+        task = task_of(tx, id)
+        if task.state not in ENDED_TASK and (task.waiting or task.mode == QUEUE):
+            effects.apply(without_waiting(task, reason, tx.now))
     return effects.changed()
-
-
-def _without_waiting(task: Task, reason: str, now: float) -> Change | None:
-    if task.state in ENDED_TASK or not task.waiting:
-        return None
-    sweep = sweep_of(task, RunState.SKIPPED, reason, None, now)
-    task = count(task, RunState.WAITING, RunState.SKIPPED, task.waiting)
-    return Change(tasks=(ended(task, now),), sweeps=(sweep,))
 
 
 # ---- below

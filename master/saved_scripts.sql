@@ -44,4 +44,5 @@ WHERE saved_script = :name ORDER BY seq DESC LIMIT :limit
 
 -- name: open_tasks_of_saved_script
 SELECT id FROM tasks
-WHERE saved_script = :name AND waiting > 0 AND (:number IS NULL OR saved_version = :number)
+WHERE saved_script = :name AND ended_at IS NULL AND (waiting > 0 OR mode = 'queue')
+  AND (:number IS NULL OR saved_version = :number)

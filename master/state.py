@@ -5,7 +5,7 @@ by a store that no longer remembers it. UNKNOWN is an ended state with one excep
 agent can prove replaces it, once.
 """
 
-from wire.states import ENDED_RUN, ENDED_TASK, RunState, Standing, TaskState
+from wire.states import ENDED_RUN, ENDED_TASK, RUN_FAILURES, RunState, Standing, TaskState
 
 RunMove = tuple[RunState, RunState]
 TaskMove = tuple[TaskState, TaskState]
@@ -23,6 +23,9 @@ RUN_MOVES: frozenset[RunMove] = frozenset(
     | {(RunState.RUNNING, end) for end in ENDED_RUN}
     | {(RunState.UNKNOWN, end) for end in _PROVEN}
 )
+
+# A run of a queue may wait again: for its next attempt, or because a person has put it back.
+WAITS_AGAIN: frozenset[RunState] = frozenset({RunState.RUNNING}) | RUN_FAILURES
 
 TASK_MOVES: frozenset[TaskMove] = frozenset(
     {
@@ -69,6 +72,13 @@ def move_run(run: str, state: RunState, to: RunState) -> RunState:
     return to
 
 
+def wait_again(run: str, state: RunState) -> RunState:
+    """WAITING, if this run of a queue (its id is for the error) may; raises IllegalMove."""
+    if state not in WAITS_AGAIN:
+        raise IllegalMove(f"run {run}", state, RunState.WAITING)
+    return RunState.WAITING
+
+
 def move_task(task: str, state: TaskState, to: TaskState) -> TaskState:
     """`to`, if the task (its id is for the error) may become that; raises IllegalMove."""
     if (state, to) not in TASK_MOVES:
@@ -84,10 +94,12 @@ def move_standing(agent: str, standing: Standing, to: Standing) -> Standing:
 
 
 def table() -> str:
-    """All three as Markdown, for the documentation: one line a state, in the order of wire/."""
+    """All of them as Markdown, for the documentation: one line a state, in the order of wire/."""
     lines = ["| a run that is | may become |", "|---|---|"]
     for state in RunState:
         lines.append(f"| {state} | {_names([to for to in RunState if (state, to) in RUN_MOVES])} |")
+    lines += ["", "| a run of a queue that is | may become besides |", "|---|---|"]
+    lines += [f"| {state} | {RunState.WAITING} |" for state in RunState if state in WAITS_AGAIN]
     lines += ["", "| a task that is | may become |", "|---|---|"]
     for begin in TaskState:
         lines.append(

@@ -8,7 +8,8 @@ from master import audit, waves
 from master.audit import Act
 from master.books import Books, Change
 from master.changes import Changed
-from master.ledger import SWEPT_AT_ONCE, Effects, task_of
+from master.effects import Effects, task_of
+from master.ledger import SWEPT_AT_ONCE
 from master.records import Task
 from master.rolling import is_between
 from master.rows import to_json

@@ -19,12 +19,15 @@ from master import (
     again,
     audit,
     audit_log,
+    dead_letters,
     enrolment,
     groups,
     intake,
     joining,
     ledger,
     output,
+    queue_intake,
+    queue_views,
     retention,
     sealing,
     search,
@@ -41,15 +44,19 @@ from master.changes import (
     Enrolled,
     Finished,
     Hold,
+    ItemsTaken,
     NewSecret,
     NewTask,
     PollAnswer,
+    PutBackTaken,
+    QueueState,
     Retried,
     Retry,
     Seen,
 )
 from master.database import Database, Urgency, Verb
 from master.group_store import GroupStore
+from master.ledger import Level
 from master.people_store import PeopleStore
 from master.plan_book import PlanBook
 from master.records import Agent, Run, Task
@@ -61,6 +68,7 @@ from master.transaction import Needs
 from master.web_servers import WebServers
 from wire.audit import AuditPage
 from wire.messages import Done, Output, Poll, Register, Result
+from wire.queues import AttemptView, QueueView
 from wire.requests import TaskChanges
 from wire.states import RunState, Standing
 from wire.views import AgentView, GridView, GroupsView, OutputView, Page, RunView, TaskView
@@ -179,6 +187,63 @@ class Storage:
             lambda reader: views.made_by_key(reader, key, caller, body_hash)
         )
 
+    def add_items(
+        self, task: str, upload: str, start: int, items: Sequence[str], act: Act
+    ) -> Verb[ItemsTaken]:
+        """A part of an upload to a queue that is open; `start`: the place of its first item in it.
+
+        Repeating it adds nothing, and what is here of it already is passed over. Raises NotFound,
+        InvalidValue, TooLarge, Conflict (a fan-out, closed, ended, or a part is missing before).
+        """
+        queue_intake.check_part(upload, start, items)
+        return self._database.writing(
+            lambda tx: queue_intake.add_items(tx, task, upload, start, items, act), DIRECT
+        )
+
+    def close_queue(self, task: str, act: Act) -> Verb[Changed]:
+        """No more items come: the queue ends with its last run. Repeating it changes nothing.
+        Raises NotFound, Conflict for a fan-out."""
+        return self._database.writing(lambda tx: queue_intake.close(tx, task, act))
+
+    def put_back(self, task: str, runs: Sequence[str] | None, act: Act) -> Verb[PutBackTaken]:
+        """Runs of a queue that failed for good (None: all of them) get their attempts again, a
+        thousand a call. Raises NotFound, Conflict (a fan-out, or one that has ended)."""
+        return self._database.writing(lambda tx: dead_letters.put_back(tx, task, runs, act))
+
+    def queue_results(
+        self,
+        task: str,
+        limit: int,
+        cursor: str | None = None,
+        states: Sequence[str] = (),
+        *,
+        output: bool = False,
+    ) -> Verb[Page]:
+        """Page of ResultView, in the order of the items; it may be short and have a next all the
+        same. `states`: of RunState, and DEAD. Raises NotFound, Conflict, InvalidValue."""
+        return self._database.reading(
+            lambda reader: queue_views.queue_results(
+                reader, task, limit, cursor, states, output=output
+            )
+        )
+
+    def queue_view(self, task: str) -> Verb[QueueView]:
+        """Without what only the hub knows. Raises NotFound, Conflict for a fan-out."""
+        return self._database.reading(lambda reader: queue_views.queue_view(reader, task))
+
+    def beginnings(self, task: str, seqs: Sequence[int]) -> Verb[dict[int, str]]:
+        """The beginnings of the items of a queue's runs, by the numbers of the runs; of a fan-out
+        there are none. Raises NotFound."""
+        return self._database.reading(lambda reader: queue_views.beginnings(reader, task, seqs))
+
+    def queue_states(self) -> Verb[list[QueueState]]:
+        """Of the queues that have not ended."""
+        return self._database.reading(queue_views.queue_states)
+
+    def attempts(self, run: str) -> Verb[list[AttemptView]]:
+        """Those before the run's present one. Raises NotFound."""
+        return self._database.reading(lambda reader: queue_views.attempts(reader, run))
+
     def cancel_task(self, task: str, act: Act) -> Verb[Changed]:
         """Repeating it changes nothing. Raises NotFound."""
         return self._database.writing(lambda tx: ledger.cancel_task(tx, task, act))
@@ -283,8 +348,14 @@ class Storage:
 
     # ---- what agents say; each is taken for its own runs only
 
-    def poll(self, agent: str, poll: Poll) -> Verb[PollAnswer]:
-        """Compare what the agent holds with what it was handed, then claim for its free places."""
+    def poll(self, agent: str, poll: Poll, serves: Sequence[Level] = ()) -> Verb[PollAnswer]:
+        """Compare what the agent holds with what it was handed, then claim for its free places.
+
+        `serves`: the queue tasks that it may take from just now, in levels: in the agent's own
+        order of queues, then by priority; within a level in the order of turns. A level gives one
+        run of each task in turn. What is for this agent alone comes before it, if its priority is
+        not lower.
+        """
         needs = Needs(
             agents=(agent,),
             runs=tuple(held.run for held in poll.held),
@@ -292,7 +363,7 @@ class Storage:
             claimable_by=(agent,) if poll.free > 0 else (),
         )
         return self._database.writing(
-            lambda tx: ledger.poll(tx, agent, poll, self._specs), needs, Urgency.CLAIM
+            lambda tx: ledger.poll(tx, agent, poll, self._specs, serves), needs, Urgency.CLAIM
         )
 
     def finish(self, agent: str, result: Result) -> Verb[Finished]:

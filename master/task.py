@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from master.records import Task
 from wire.states import RUN_FAILURES, AgentState, RunState, Stop, TaskState
 
+FAN_OUT, QUEUE = "fan_out", "queue"  # the modes of a task
+TELLING = 100  # runs of a queue that must have ended before its fail_rate is looked at
 CAME_TOO_LATE = "every run succeeded, the cancel came too late"
 
 
@@ -64,25 +66,39 @@ def failures(task: Task) -> int:
 def limit_exceeded(task: Task) -> str | None:
     """Why the task must stop, in a sentence; None: its failures are within what it tolerates."""
     failed = failures(task)
-    most = _most_tolerated(task)
+    of = _measured(task)
+    most = _most_tolerated(task, of)
     if most is None or failed <= most:
         return None
-    return f"{failed} of {task.total} runs failed, more than {_limits_in_words(task)} allows"
+    return f"{failed} of {of or task.total} runs failed, more than {_limits_in_words(task)} allows"
 
 
-def _most_tolerated(task: Task) -> Fraction | None:
+def _measured(task: Task) -> int | None:
+    """Of how many runs `fail_rate` is a share just now; None: of too few to say.
+
+    A fan-out has a list of hosts from the start. A queue may have a million items, of which those
+    that have ended tell how it goes, and a handful tells nothing.
+    """
+    if task.mode != QUEUE:
+        return task.total
+    ended = task.total - task.waiting - task.running
+    return ended if ended >= TELLING else None
+
+
+def _most_tolerated(task: Task, of: int | None) -> Fraction | None:
     """The most runs that may fail; of two limits the tighter one, as that is exceeded first.
 
-    None: no limit was given; fail_count -1 says that failures never stop this task.
+    `of`: see `_measured`. None: no limit was given, or none can be judged yet; fail_count -1 says
+    that failures never stop this task.
     """
     if task.fail_count is not None and task.fail_count < 0:
         return None
     limits = []
     if task.fail_count is not None:
         limits.append(Fraction(task.fail_count))
-    if task.fail_rate is not None:
+    if task.fail_rate is not None and of is not None:
         # The decimal that a person wrote: as a float, 0.29 of 100 would be less than 29.
-        limits.append(Fraction(repr(task.fail_rate)) * task.total)
+        limits.append(Fraction(repr(task.fail_rate)) * of)
     return min(limits, default=None)
 
 
@@ -96,7 +112,7 @@ def _limits_in_words(task: Task) -> str:
 
 def verdict(task: Task) -> tuple[TaskState, str] | None:
     """How the task ended, and why; None: some of its runs have not ended yet."""
-    if task.waiting or task.running:
+    if task.waiting or task.running or task.open:
         return None
     if task.succeed == task.total:
         return TaskState.SUCCEED, CAME_TOO_LATE if task.stop is Stop.CANCEL else ""
@@ -114,7 +130,7 @@ def _within(task: Task) -> tuple[TaskState, str]:
     """The end of a task that nothing stopped, though not every run succeeded."""
     missed = task.total - task.succeed
     said = f"{missed} of {task.total} runs did not succeed"
-    most = _most_tolerated(task)
+    most = _most_tolerated(task, task.total)
     if most is not None and missed <= most:
         return TaskState.SUCCEED, f"{said}, which {_limits_in_words(task)} allows"
     return TaskState.FAILED, said

@@ -11,25 +11,32 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple
 
+import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from master.books import Sweep, is_open, swept
 from master.chain import START, Entry, Link, following
 from master.engine import used_bytes
-from master.records import Agent, Run, Task
+from master.records import Agent, Attempt, Item, Queue, Run, Task
 from master.rows import (
     AgentRow,
+    AttemptRow,
+    QueueRow,
     Row,
     RunRow,
     TaskRow,
     decode_rows,
     encode_changes,
+    encode_whole,
     to_json,
 )
+from master.task import QUEUE
 from wire.states import RunState
 
 CANDIDATES = 16  # waiting runs looked at for one poll before asking again
+DUE = 64  # runs of a queue that wait for another attempt, read at once
+AHEAD = 32  # items of a queue, read at once
 
 
 class Stale(Exception):
@@ -77,21 +84,41 @@ class _Table(Generic[Row]):
         self.base: dict[str, Row | None] = {}
         self.own: dict[str, Row] = {}
         self.dirty: set[str] = set()
+        self.new: set[str] = set()  # of the dirty ones, those that are to be inserted
+        self.own_new: set[str] = set()
+
+    def add(self, id: str, record: Row) -> None:
+        """A record of which there is no row yet."""
+        self.own[id] = record
+        self.own_new.add(id)
 
     def keep(self) -> None:
         if self.own:
             self.base.update(self.own)
             self.dirty.update(self.own)
-            self.own = {}
+            self.new.update(self.own_new)
+            self.own, self.own_new = {}, set()
+
+    def drop(self) -> None:
+        self.own, self.own_new = {}, set()
 
     def written(self) -> None:
-        for id in self.dirty:
+        for id in self.dirty - self.new:
             record: Any = self.base[id]
             self.base[id] = replace(record, row_version=record.row_version + 1)
-        self.dirty = set()
+        self.dirty, self.new = set(), set()
 
     def forget(self) -> None:
-        self.base, self.own, self.dirty = {}, {}, set()
+        self.drop()
+        self.base, self.dirty, self.new = {}, set(), set()
+
+
+class _Due:
+    """The runs of a queue that wait for another attempt, as far as they were read."""
+
+    def __init__(self, ids: Iterable[str], until: float | None):
+        self.ids = set(ids)
+        self.until = until  # there may be more that are due then or later; None: these are all
 
 
 class Tx:
@@ -104,6 +131,19 @@ class Tx:
         self._agents = _Table("agents", AgentRow)
         self._tasks = _Table("tasks", TaskRow)
         self._runs = _Table("runs", RunRow)
+        self._queues = _Table("queues", QueueRow)
+        self._attempts = _Table("attempts", AttemptRow)
+        # Written in this order, so that two writers cannot wait for each other; a row that refers
+        # to another comes after it.
+        self._tables: tuple[_Table[Any], ...] = (
+            self._tasks,
+            self._queues,
+            self._agents,
+            self._runs,
+            self._attempts,
+        )
+        self._due: dict[str, _Due] = {}  # by task
+        self._items: dict[tuple[int, int], Item] = {}  # by task_seq and seq; they never change
         self._open: dict[str, set[str]] = {}  # runs of an agent that are open, or were
         self._to_claim: set[str] = set()  # agents that are going to claim
         self._claimable: dict[str, list[str]] = {}
@@ -129,6 +169,14 @@ class Tx:
     def task(self, id: str) -> TaskRow | None:
         return self._one(self._tasks, id)
 
+    def queue(self, task: str) -> QueueRow | None:
+        """Of a task that is one."""
+        return self._one(self._queues, task)
+
+    def attempt(self, id: str) -> AttemptRow | None:
+        """An attempt that was followed by another, by `attempt_id` of master/queue_retry.py."""
+        return self._one(self._attempts, id)
+
     def run(self, id: str) -> RunRow | None:
         run = self._one(self._runs, id)
         if self._sweeps or self._own_sweeps:
@@ -152,7 +200,8 @@ class Tx:
         ids = self._open[agent].union(
             id for id, run in self._runs.own.items() if run.agent == agent
         )
-        found = [run for id in ids if (run := self.run(id)) is not None and is_open(run)]
+        runs = [run for id in ids if (run := self.run(id)) is not None]
+        found = [run for run in runs if run.agent == agent and is_open(run)]
         return sorted(found, key=lambda run: run.grant or 0)
 
     def claimable(self, agent: str, *, afresh: bool = False) -> list[RunRow]:
@@ -189,6 +238,45 @@ class Tx:
             self._collect(RunRow, "waiting_runs_of_agent", agent=agent), (RunState.WAITING,)
         )
 
+    def unconfirmed_attempts(self, agent: str, hw: int) -> list[AttemptRow]:
+        """Earlier attempts of the agent whose hand-outs have numbers above `hw`."""
+        found = self._collect(AttemptRow, "attempts_above", agent=agent, hw=hw)
+        ids = [one.id for one in self._learn(self._attempts, found)]
+        known = {**self._attempts.base, **self._attempts.own}
+        added = [id for id, one in known.items() if one is not None and one.agent == agent]
+        current = (self.attempt(id) for id in dict.fromkeys([*ids, *added]))
+        return [one for one in current if one is not None and one.grant > hw]
+
+    def attempts(self, ids: Iterable[str]) -> list[AttemptRow]:
+        """Those that there are, read in one statement."""
+        wanted = list(ids)
+        self._fetch(self._attempts, wanted)
+        return [one for id in wanted if (one := self.attempt(id)) is not None]
+
+    def due_runs(self, task: Task) -> list[RunRow]:
+        """Runs of a queue that wait for another attempt, the first of them that are due, by time.
+
+        None are left out that are due before one that is given; see `due_until` for the others.
+        """
+        known = self._due.get(task.id)
+        if known is None:
+            return self._read_due(task)
+        found = self._waiting_of(task, known)
+        return self._read_due(task) if not found and known.until is not None else found
+
+    def due_until(self, task: Task) -> float | None:
+        """From when on more may be due than `due_runs` has given; None: it has given all."""
+        return self._due[task.id].until
+
+    def item(self, task: Task, seq: int, ahead: int = 1) -> Item | None:
+        """What a run of the queue is made of; `ahead` of those behind are read with it."""
+        key = (task.seq, seq)
+        if key not in self._items:
+            row = self.row("items_from", task_seq=task.seq, seq=seq, until=seq + ahead)
+            found = _decode_items(row[0]) if row else []
+            self._items.update({(task.seq, item.seq): item for item in found})
+        return self._items.get(key)
+
     # ---- changing
 
     def runs(self, ids: Iterable[str]) -> list[RunRow]:
@@ -198,7 +286,17 @@ class Tx:
         self._fetch(self._tasks, {run.task for id in wanted if (run := self._runs.base[id])})
         return [run for id in wanted if (run := self.run(id)) is not None]
 
-    def put(self, record: Agent | Task | Run) -> None:
+    def add_run(self, run: Run) -> RunRow:
+        """A run of a queue, which is made when it is handed out."""
+        row = RunRow(**asdict(run))
+        self._runs.add(row.id, row)
+        return row
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        row = AttemptRow(**asdict(attempt))
+        self._attempts.add(row.id, row)
+
+    def put(self, record: Agent | Task | Run | Queue | Attempt) -> None:
         """A record that was fetched here, with some fields replaced."""
         match record:
             case RunRow():
@@ -207,6 +305,10 @@ class Tx:
                 self._tasks.own[record.id] = record
             case AgentRow():
                 self._agents.own[record.id] = record
+            case QueueRow():
+                self._queues.own[record.id] = record
+            case AttemptRow():
+                self._attempts.own[record.id] = record
             case _:
                 raise TypeError(f"{type(record).__name__} was not fetched from this transaction")
 
@@ -268,10 +370,12 @@ class Tx:
         for id, run in self._runs.own.items():
             if run.agent in self._open:
                 self._open[run.agent].add(id)
+            if run.due_at is not None and run.task in self._due:
+                self._due[run.task].ids.add(id)
             old = self._runs.base.get(id)
             if old is not None and _is_replaced(old, run):
                 self._replaced.append(old)
-        for table in (self._agents, self._tasks, self._runs):
+        for table in self._tables:
             table.keep()
         self._sweeps += self._own_sweeps
         self._chunks += self._own_chunks
@@ -284,7 +388,8 @@ class Tx:
 
     def drop(self) -> None:
         self._own_deliveries = []
-        self._agents.own, self._tasks.own, self._runs.own = {}, {}, {}
+        for table in self._tables:
+            table.drop()
         self._own_sweeps, self._own_chunks, self._own_meta, self._own_acts = [], [], {}, []
 
     def reread(self) -> None:
@@ -302,17 +407,15 @@ class Tx:
         """What was read or put may be wrong now. Only after a flush: what was kept must be
         written."""
         self.drop()
-        for table in (self._agents, self._tasks, self._runs):
+        for table in self._tables:
             table.forget()
-        self._open, self._claimable, self._meta = {}, {}, {}
+        self._open, self._claimable, self._meta, self._due = {}, {}, {}, {}
 
     def flush(self) -> None:
-        """Write what was kept; always in the order task, agent, run, so that two writers cannot
-        wait for each other."""
-        self._write(self._tasks)
-        self._write(self._agents)
+        """Write what was kept."""
+        for table in self._tables:
+            self._write(table)
         self._write_history()
-        self._write(self._runs)
         self._write_sweeps()
         self._write_chunks()
         self._write_meta()
@@ -357,6 +460,28 @@ class Tx:
     def _fetch_tasks(self) -> None:
         """Of all runs that were read."""
         self._fetch(self._tasks, {run.task for run in self._runs.base.values() if run is not None})
+        tasks = (task for task in self._tasks.base.values() if task is not None)
+        self._fetch(self._queues, [task.id for task in tasks if task.mode == QUEUE])
+
+    def _read_due(self, task: Task) -> list[RunRow]:
+        self.flush()
+        rows = self.rows("due_runs", task_seq=task.seq, limit=DUE)
+        ids = [id for id, _ in rows]
+        self._due[task.id] = known = _Due(ids, rows[-1][1] if len(rows) == DUE else None)
+        self._fetch(self._runs, ids)
+        return self._waiting_of(task, known)
+
+    def _waiting_of(self, task: Task, known: _Due) -> list[RunRow]:
+        own = [run.id for run in self._runs.own.values() if run.task == task.id]
+        runs = [run for id in known.ids.union(own) if (run := self.run(id)) is not None]
+        waiting = [
+            (run.due_at, run.seq, run)
+            for run in runs
+            if run.state is RunState.WAITING
+            and run.due_at is not None
+            and (known.until is None or run.due_at <= known.until)
+        ]
+        return [run for _, _, run in sorted(waiting, key=lambda one: one[:2])]
 
     def _current(self, found: list[RunRow], states: tuple[RunState, ...]) -> list[RunRow]:
         """What was just read, as the verbs of this transaction have left it."""
@@ -383,7 +508,15 @@ class Tx:
     def _write(self, table: _Table[Row]) -> None:
         if not table.dirty:
             return
-        changed = [record for id in table.dirty if (record := table.base[id]) is not None]
+        if table.new:
+            added = [record for id in table.new if (record := table.base[id]) is not None]
+            self.execute(f"insert_new_{table.name}", rows=encode_whole(table.name, added))
+        changed = [
+            record for id in table.dirty - table.new if (record := table.base[id]) is not None
+        ]
+        if not changed:
+            table.written()
+            return
         written = self.execute(f"update_{table.name}", rows=encode_changes(table.name, changed))
         if written != len(changed):
             raise Stale(f"{len(changed) - written} of {len(changed)} {table.name} had changed")
@@ -448,6 +581,9 @@ class Tx:
         content = b"".join(chunk.content for chunk in self._chunks)
         self.execute("insert_outputs", rows=to_json(rows), content=content)
         self._chunks = []
+
+
+_decode_items = msgspec.json.Decoder(list[Item]).decode
 
 
 def _is_replaced(old: RunRow, new: RunRow) -> bool:

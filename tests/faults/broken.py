@@ -50,9 +50,9 @@ def hand_out_twice() -> None:
 
     finish, seen = outcome.finish, set[str]()
 
-    def free(task: Any, run: Any, result: Any, now: float) -> Change | None:
+    def free(task: Any, run: Any, result: Any, now: float, queue: Any = None) -> Change | None:
         if run.id in seen or run.state is not RunState.RUNNING:
-            return finish(task, run, result, now)
+            return finish(task, run, result, now, queue)
         seen.add(run.id)
         task = count(task, RunState.RUNNING, RunState.WAITING)
         attempt = run.attempt + 1
