@@ -226,7 +226,7 @@ def _said_of(tx: Tx, agent_id: str, run_id: str, attempt: int) -> _Said | None:
     run = tx.run(run_id)
     if run is None:
         return None
-    if run.agent == agent_id and run.attempt == attempt:
+    if outcome.is_of_present(run, agent_id, attempt):
         return _Said(run)
     earlier = None
     if task_of(tx, run.task).mode == QUEUE:

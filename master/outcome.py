@@ -67,6 +67,14 @@ def finish(
     return books.close()
 
 
+def is_of_present(run: Run, agent: str, attempt: int) -> bool:
+    """Does an agent that says something of this attempt speak of the run as it is now?
+
+    What it says of an earlier one must not touch the attempt that another agent is at.
+    """
+    return run.agent == agent and run.attempt == attempt
+
+
 def finish_earlier(
     task: Task, queue: Queue, run: Run, attempt: Attempt, result: Result, now: float
 ) -> Change | None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from master.effects import Effects, agent_of
 from master.handout import Sent
 from master.ids import new_id
-from master.queue_claim import Taken, may_take, state_of, take_again, take_item, untaken
+from master.queue_claim import Taken, filled, may_take, state_of, take_again, take_item, untaken
 from master.queue_retry import content_of
 from master.records import Item, Run
 from master.rows import QueueRow, TaskRow
@@ -96,6 +96,7 @@ class Turns:
         agent = agent_of(self._tx, self._agent)
         taken = take_again(task, queue, agent, run, cost, self._tx.now)
         if taken is None:
+            self._wait_for_tokens(queue)
             return None
         self._put(taken)
         self._effects.run(taken.run)
@@ -109,6 +110,7 @@ class Turns:
         agent = agent_of(self._tx, self._agent)
         taken = take_item(task, queue, agent, item, new_id(), self._tx.now)
         if taken is None:
+            self._wait_for_tokens(queue)
             return None
         self._put(taken)
         self._effects.new_run(taken.run)
@@ -119,6 +121,11 @@ class Turns:
         self._effects.queue(taken.queue)
         self._effects.agent(taken.agent)
         self._alive[taken.task.id] += 1
+
+    def _wait_for_tokens(self, queue: QueueRow) -> None:
+        """After a step back of the clock they come from now on."""
+        if queue.tokens_at > self._tx.now:
+            self._effects.queue(filled(queue, self._tx.now))
 
     def _note_retries(self, task: TaskRow) -> None:
         """From when on the next attempt of anything is due."""

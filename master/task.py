@@ -77,11 +77,11 @@ def _measured(task: Task) -> int | None:
     """Of how many runs `fail_rate` is a share just now; None: of too few to say.
 
     A fan-out has a list of hosts from the start. A queue may have a million items, of which those
-    that have ended tell how it goes, and a handful tells nothing.
+    that were tried to an end tell how it goes, and a handful tells nothing.
     """
     if task.mode != QUEUE:
         return task.total
-    ended = task.total - task.waiting - task.running
+    ended = task.succeed + failures(task)
     return ended if ended >= TELLING else None
 
 

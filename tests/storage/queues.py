@@ -4,9 +4,9 @@ from typing import Any
 
 from master.changes import NewQueue, PollAnswer
 from master.records import Run, Task
-from tests.storage.cast import House, by, make_poll, make_result
-from wire.messages import Grant
-from wire.states import RunState
+from tests.storage.cast import House, by, make_poll
+from wire.messages import Grant, Result
+from wire.states import Cause, RunState
 
 LOST_AFTER_S = 60.0
 
@@ -36,11 +36,19 @@ class Agent:
         return grant
 
     def finish(self, grant: Grant, state: RunState = RunState.SUCCEED, **values: Any) -> Any:
-        code = {RunState.SUCCEED: 0, RunState.FAILED: 1}.get(state)
-        given = {"hw": self.hw, "state": state, "code": code, **values}
-        run = self.house.run(grant.run)
-        result = make_result(run, **given, attempt=grant.attempt, grant=grant.grant)
-        return self.house.store.finish(self.id, result).wait()
+        given: dict[str, Any] = {
+            "session": "",
+            "hw": self.hw,
+            "free": 1,
+            "run": grant.run,
+            "attempt": grant.attempt,
+            "grant": grant.grant,
+            "state": state,
+            "cause": Cause.EXIT,
+            "code": {RunState.SUCCEED: 0, RunState.FAILED: 1}.get(state),
+            **values,
+        }
+        return self.house.store.finish(self.id, Result(**given)).wait()
 
     def fail(self, grant: Grant, **values: Any) -> Any:
         return self.finish(grant, RunState.FAILED, **values)
@@ -87,5 +95,3 @@ def put_back(house: House, task: Task, runs: list[str] | None = None) -> Any:
 
 def results(house: House, task: Task, *states: str, **values: Any) -> list[Any]:
     return house.store.queue_results(task.id, 1000, None, states, **values).wait().items
-
-

@@ -7,13 +7,10 @@ from tests.storage.queues import (
     attempts,
     counts,
     enrol,
-    put_back,
     results,
-    run_of,
     silence,
     submit,
 )
-from wire.errors import Conflict, InvalidValue, NotFound
 from wire.messages import Held, Output
 from wire.states import RunState, Stage, Standing, TaskState, WordKind
 
