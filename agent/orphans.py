@@ -36,7 +36,7 @@ class Orphans:
         """Keep the timeout that the supervisor cannot keep any more."""
         if directory not in self._dying:
             spec = rundir.decode_spec(rundir.read_file(f"{directory}/spec") or b"")
-            if 0 < spec.timeout_s < _age_s(directory):
+            if 0 < spec.timeout_s < _age_s(directory, run):
                 self.kill(directory, run, spec.grace_s)
 
     def _kill(self, directory: str, run: str, grace_s: float) -> None:
@@ -62,9 +62,15 @@ def _signal_all(directory: str, run: str, number: int) -> None:
         tree.send(process, number)
 
 
-def _age_s(directory: str) -> float:
-    """Since the supervisor was born, by the clock of the boot; 0 where that is not known."""
-    mark = rundir.read_mark(directory)
-    if mark is None or not mark[2]:
+def _age_s(directory: str, run: str) -> float:
+    """Since the script began, by the clock of the boot; 0 if nothing of it is left.
+
+    Its supervisor may be far older: it carries one run after another through. Where nobody
+    could write down the script's first process, the oldest that is left of it counts.
+    """
+    main = rundir.read_main(directory)
+    born = main[1] if main else 0
+    born = born or min((process.born for process in evidence.orphans(directory, run)), default=0)
+    if not born:
         return 0.0
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - mark[2] / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - born / os.sysconf("SC_CLK_TCK")

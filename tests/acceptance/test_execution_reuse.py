@@ -5,11 +5,13 @@ import contextlib
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent import tree
 from tests.execution_host import Host
 from tests.support import alive, until
 
@@ -66,6 +68,36 @@ def test_a_run_that_leaves_a_process_is_its_supervisors_last(host: Host):
     assert host.supervisor(key) != supervisor
     assert host.finish(key)["left_running"] == 0
     until(lambda: not alive(supervisor))
+
+
+def test_a_run_has_all_its_time_though_its_supervisor_is_older_and_was_killed(
+    host: Host, tmp_path: Path
+):
+    # Given a supervisor that has lived for longer than its next run may
+    first = host.start(f"until [ -e {tmp_path}/go ]; do sleep 0.01; done")
+    until(lambda: age_s(host.supervisor(first)) > 1.5)
+    (tmp_path / "go").touch()
+    host.finish(first)
+    key = host.start(f"touch {tmp_path}/up; while :; do sleep 1000; done", timeout=1.0, grace=0.1)
+    until((tmp_path / "up").exists)
+    main = host.main(key)
+    born_s = boot_s() - age_s(main)
+
+    # When it is killed
+    os.kill(host.supervisor(key), signal.SIGKILL)
+
+    # Then its script is, once its own time is over, and not before
+    until(lambda: not alive(main))
+    assert boot_s() - born_s >= 1.0
+    assert host.finish(key) is None
+
+
+def age_s(pid: int) -> float:
+    return boot_s() - tree.born(pid) / os.sysconf("SC_CLK_TCK")
+
+
+def boot_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def test_a_run_with_secrets_is_its_supervisors_last(host: Host):
