@@ -20,11 +20,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults.breakable import BreakableFleet, open_files
+from tests.faults.breakable import BreakableFleet
 from tests.faults.cable import CUT, FINE, Weather
 from tests.faults.history import Harm, uptime
+from tests.faults.prey import held_by, is_of_runner, scripts, stands_still, supervisors
 from tests.fleet import Program
-from tests.support import descendants
+from tests.support import descendants, until
 
 MASTER_PLACES = ("claimed", "added", "finished")
 AGENT_PLACES = ("granted", "journalled", "prepared", "started", "ended", "acknowledged")
@@ -145,16 +146,16 @@ class Injector:
         folder = str(agent.state_dir / "runs")
         below = descendants(agent.pid) if agent.running else []
         return {
-            "runner": [pid for pid in below if b"runner.py" in _read(pid, "cmdline")][:1],
-            "supervisor": [pid for pid, _ in _holders(folder)],
-            "script": [pid for pid, _ in _scripts(os.fsencode(folder) + b"/")],
+            "runner": [pid for pid in below if is_of_runner(pid)][:1],
+            "supervisor": [pid for pid, _ in supervisors(folder)],
+            "script": [pid for pid, _ in scripts(os.fsencode(folder) + b"/")],
         }
 
     @contextlib.contextmanager
     def killed_runner(self, name: str) -> Iterator[None]:
         agent = self._fleet.agents[name]
         below = descendants(agent.pid) if agent.running else []
-        for pid in (pid for pid in below if b"runner.py" in _read(pid, "cmdline")):
+        for pid in filter(is_of_runner, below):
             self._count("runner SIGKILL")
             self._harm("start", name, uptime(), uptime() + AFTERMATH_S)
             _send(pid, signal.SIGKILL)
@@ -163,19 +164,26 @@ class Injector:
 
     @contextlib.contextmanager
     def killed_supervisor(self, name: str, rng: random.Random) -> Iterator[None]:
-        """kill -9 of one that has a run just now, if there is one."""
+        """kill -9 of one that has a run just now, if there is one.
+
+        By then it may have another run, or have been given one that it has not begun.
+        """
         folder = str(self._fleet.agents[name].state_dir / "runs")
-        if found := sorted(_holders(folder)):
-            pid, run = rng.choice(found)
+        if found := sorted(supervisors(folder)):
+            pid, _ = rng.choice(found)
             self._count("supervisor SIGKILL")
+            _send(pid, signal.SIGSTOP)
+            until(lambda: stands_still(pid), what="a supervisor that stands still")
+            for run in held_by(pid, folder):
+                self._harm("supervisor", name, uptime(), uptime(), run)
+            self._harm("start", name, uptime(), uptime() + AFTERMATH_S)
             _send(pid, signal.SIGKILL)
-            self._harm("supervisor", name, uptime(), uptime(), run)
         yield
 
     @contextlib.contextmanager
     def killed_script(self, name: str, rng: random.Random) -> Iterator[None]:
         folder = os.fsencode(self._fleet.agents[name].state_dir / "runs") + b"/"
-        if found := sorted(_scripts(folder)):
+        if found := sorted(scripts(folder)):
             pid, run = rng.choice(found)
             self._count("script SIGKILL")
             _send(pid, signal.SIGKILL)
@@ -351,36 +359,9 @@ def _tear(log: Path) -> None:
         file.write(content[begin : (begin + end) // 2])
 
 
-def _read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
-
-
 def _descriptors(pid: int) -> set[int]:
     """Their numbers; none if the process is gone."""
     try:
         return {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     except OSError:
         return set()
-
-
-def _holders(folder: str) -> Iterator[tuple[int, str]]:
-    """Supervisors: who holds the lock of a run's directory below `folder`, and the run's id."""
-    for name in os.listdir("/proc"):
-        if not name.isdecimal():
-            continue
-        for target in open_files(int(name)):
-            if target.startswith(f"{folder}/") and target.endswith("/spec"):
-                yield int(name), target.split("/")[-2].rpartition(".")[0]
-
-
-def _scripts(folder: bytes) -> Iterator[tuple[int, str]]:
-    """First processes of scripts below `folder`, each with its run's id."""
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            words = _read(int(name), "cmdline").split(b"\0")
-            for word in words[1:2]:
-                if word.startswith(folder) and word.endswith(b"/script"):
-                    yield int(name), word.decode().split("/")[-2].rpartition(".")[0]
