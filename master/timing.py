@@ -146,7 +146,9 @@ def _basically(when: When) -> str:
         return f"once, at {local(when, when.at)}"
     if when.kind == EVERY:
         assert when.seconds is not None
-        return f"every {span(when.seconds)}"
+        said = span(when.seconds)
+        is_unit = when.seconds in (size for _, size in _UNITS)
+        return f"every {said.removeprefix('1 ') if is_unit else said}"
     return f"{_sim(when).explain()} in {when.zone} ({when.cron})"
 
 

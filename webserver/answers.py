@@ -6,6 +6,9 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
+
+from webserver.context import MASTER
 
 COMPRESS_FROM_BYTES = 2 << 10
 THREAD_FROM_BYTES = 64 << 10  # below that a thread costs more than it frees
@@ -17,6 +20,14 @@ async def json_answer(
 ) -> web.Response:
     """`value` may hold anything that came from the master: it is encoded as it stands."""
     return await json_bytes(request, msgspec.json.encode(value), status=status, headers=headers)
+
+
+async def relay(
+    request: web.Request, method: str, ask: Struct, reply_type: type[Any], *, status: int = 200
+) -> web.Response:
+    """What the master answers to this, as it is."""
+    reply = await request.app[MASTER].call(method, ask, reply_type)
+    return await json_answer(request, reply, status=status)
 
 
 async def json_bytes(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from aiohttp import web
 from msgspec import Meta
 
-from webserver.answers import json_answer
+from webserver.answers import json_answer, relay
 from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery, PageQuery
@@ -33,17 +33,13 @@ class DeliveriesQuery(PageQuery, frozen=True, kw_only=True):
 async def list_callbacks(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """All of them, by name. A URL is shown as far as it is no secret; a secret never is."""
     ask = JustAuth(caller.auth)
-    return await json_answer(
-        request, await request.app[MASTER].call("get_callbacks", ask, Callbacks)
-    )
+    return await relay(request, "get_callbacks", ask, Callbacks)
 
 
 async def get_callback(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """One of them."""
     ask = ById(caller.auth, identifier(request, "callback"))
-    return await json_answer(
-        request, await request.app[MASTER].call("get_callback", ask, CallbackView)
-    )
+    return await relay(request, "get_callback", ask, CallbackView)
 
 
 async def add_callback(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -59,27 +55,21 @@ async def change_callback(request: web.Request, caller: Caller, _: NoQuery) -> w
     """What is absent stays. `secret` "" makes a new one for a callback in JSON."""
     changes = parse_json(await read_body(request), CallbackChanges)
     ask = ChangeCallback(caller.auth, identifier(request, "callback"), changes)
-    return await json_answer(
-        request, await request.app[MASTER].call("change_callback", ask, KeptCallback)
-    )
+    return await relay(request, "change_callback", ask, KeptCallback)
 
 
 async def remove_callback(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """What it was. What it still had to deliver is dropped."""
     await refuse_body(request)
     ask = ById(caller.auth, identifier(request, "callback"))
-    return await json_answer(
-        request, await request.app[MASTER].call("remove_callback", ask, CallbackView)
-    )
+    return await relay(request, "remove_callback", ask, CallbackView)
 
 
 async def test_callback(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """Sends an event of the type `test`; the answer is its delivery, which is under way."""
     await refuse_body(request)
     ask = ById(caller.auth, identifier(request, "callback"))
-    return await json_answer(
-        request, await request.app[MASTER].call("test_callback", ask, DeliveryView), status=201
-    )
+    return await relay(request, "test_callback", ask, DeliveryView, status=201)
 
 
 async def list_deliveries(
@@ -96,15 +86,11 @@ async def list_deliveries(
 async def get_delivery(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """One of them, with what is told and the log of each try."""
     ask = ById(caller.auth, identifier(request, "delivery"))
-    return await json_answer(
-        request, await request.app[MASTER].call("get_delivery", ask, DeliveryView)
-    )
+    return await relay(request, "get_delivery", ask, DeliveryView)
 
 
 async def resend_delivery(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """Tries it again from now on, under the same id."""
     await refuse_body(request)
     ask = ById(caller.auth, identifier(request, "delivery"))
-    return await json_answer(
-        request, await request.app[MASTER].call("resend_delivery", ask, DeliveryView)
-    )
+    return await relay(request, "resend_delivery", ask, DeliveryView)

@@ -3,7 +3,7 @@
 from aiohttp import web
 from msgspec import Struct
 
-from webserver.answers import json_answer
+from webserver.answers import json_answer, relay
 from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery
@@ -21,17 +21,13 @@ class HostGroupChange(Struct, forbid_unknown_fields=True):
 async def list_groups(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """All of them, by name, each with the hosts that it names now."""
     ask = JustAuth(caller.auth)
-    return await json_answer(
-        request, await request.app[MASTER].call("get_host_groups", ask, HostGroups)
-    )
+    return await relay(request, "get_host_groups", ask, HostGroups)
 
 
 async def get_group(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """One of them, with who uses it: look before you change it."""
     ask = GetHostGroup(caller.auth, identifier(request, "group"))
-    return await json_answer(
-        request, await request.app[MASTER].call("get_host_group", ask, HostGroupView)
-    )
+    return await relay(request, "get_host_group", ask, HostGroupView)
 
 
 async def add_group(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -48,15 +44,11 @@ async def change_group(request: web.Request, caller: Caller, _: NoQuery) -> web.
     change = parse_json(await read_body(request), HostGroupChange)
     group = HostGroup(identifier(request, "group"), change.hosts, change.note)
     ask = PutHostGroup(caller.auth, group)
-    return await json_answer(
-        request, await request.app[MASTER].call("change_host_group", ask, HostGroupView)
-    )
+    return await relay(request, "change_host_group", ask, HostGroupView)
 
 
 async def remove_group(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """What it was. A group that something uses stays: 409 says what."""
     await refuse_body(request)
     ask = GetHostGroup(caller.auth, identifier(request, "group"))
-    return await json_answer(
-        request, await request.app[MASTER].call("remove_host_group", ask, HostGroupView)
-    )
+    return await relay(request, "remove_host_group", ask, HostGroupView)

@@ -5,7 +5,7 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from webserver.answers import json_answer
+from webserver.answers import json_answer, relay
 from webserver.api_tasks import check_size, idempotency_key
 from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller, Master
@@ -67,21 +67,19 @@ def check_sizes(spec: PlanSpec) -> None:
 async def list_plans(request: web.Request, caller: Caller, asked: PageQuery) -> web.StreamResponse:
     """Newest first."""
     ask = ListPlans(caller.auth, asked.limit, asked.cursor)
-    return await json_answer(request, await request.app[MASTER].call("get_plans", ask, Page))
+    return await relay(request, "get_plans", ask, Page)
 
 
 async def get_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """The whole plan: its steps, their tasks with state and counts, and what waits for what."""
     ask = ById(caller.auth, identifier(request, "plan"))
-    return await json_answer(request, await request.app[MASTER].call("get_plan", ask, PlanView))
+    return await relay(request, "get_plan", ask, PlanView)
 
 
 async def get_spec(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """As it was submitted, with the scripts of all steps; to be sent again."""
     ask = ById(caller.auth, identifier(request, "plan"))
-    return await json_answer(
-        request, await request.app[MASTER].call("get_plan_spec", ask, PlanSpec)
-    )
+    return await relay(request, "get_plan_spec", ask, PlanSpec)
 
 
 async def cancel_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -89,7 +87,7 @@ async def cancel_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.S
     ended before."""
     await refuse_body(request)
     ask = ById(caller.auth, identifier(request, "plan"))
-    return await json_answer(request, await request.app[MASTER].call("cancel_plan", ask, PlanView))
+    return await relay(request, "cancel_plan", ask, PlanView)
 
 
 async def resume_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -97,4 +95,4 @@ async def resume_plan(request: web.Request, caller: Caller, _: NoQuery) -> web.S
     of that step is kept."""
     hosts = parse_json(await read_body(request) or b"{}", Resume).hosts
     ask = ResumePlan(caller.auth, identifier(request, "plan"), hosts)
-    return await json_answer(request, await request.app[MASTER].call("resume_plan", ask, PlanView))
+    return await relay(request, "resume_plan", ask, PlanView)

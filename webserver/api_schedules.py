@@ -6,7 +6,7 @@ from aiohttp import web
 from msgspec import Meta, Struct, UnsetType
 
 from webserver import api_plans
-from webserver.answers import json_answer
+from webserver.answers import json_answer, relay
 from webserver.api_tasks import check_size, idempotency_key
 from webserver.body import identifier, parse_json, read_body, refuse_body
 from webserver.context import MASTER, Caller
@@ -74,7 +74,7 @@ async def list_schedules(
     """By name, without scripts. With filters a page may hold fewer than `limit`, even none, and
     have `next`."""
     ask = ListSchedules(caller.auth, asked.limit, asked.cursor, asked.text, asked.state)
-    return await json_answer(request, await request.app[MASTER].call("get_schedules", ask, Page))
+    return await relay(request, "get_schedules", ask, Page)
 
 
 async def get_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -100,9 +100,7 @@ async def change_schedule(request: web.Request, caller: Caller, _: NoQuery) -> w
     patch = parse_json(await read_body(request), SchedulePatch)
     check_sizes(patch.task, patch.plan)
     ask = ChangeSchedule(caller.auth, identifier(request, "schedule"), patch)
-    return await json_answer(
-        request, await request.app[MASTER].call("change_schedule", ask, ScheduleView)
-    )
+    return await relay(request, "change_schedule", ask, ScheduleView)
 
 
 async def pause_schedule(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -148,9 +146,7 @@ async def preview_schedule(request: web.Request, caller: Caller, _: NoQuery) -> 
     the clocks of its zone are changed. Nothing is saved."""
     given = parse_json(await read_body(request), Preview)
     ask = PreviewSchedule(caller.auth, given.when, given.count)
-    return await json_answer(
-        request, await request.app[MASTER].call("preview_schedule", ask, PreviewView)
-    )
+    return await relay(request, "preview_schedule", ask, PreviewView)
 
 
 async def get_timeline(
@@ -158,9 +154,7 @@ async def get_timeline(
 ) -> web.StreamResponse:
     """The firings to come of all schedules; what is due more than 24 times is told once."""
     ask = GetTimeline(caller.auth, asked.hours)
-    return await json_answer(
-        request, await request.app[MASTER].call("get_timeline", ask, TimelineView)
-    )
+    return await relay(request, "get_timeline", ask, TimelineView)
 
 
 async def list_firings(
@@ -181,11 +175,11 @@ async def _firings(
     request: web.Request, caller: Caller, asked: FiringsQuery, schedule: str | None
 ) -> web.StreamResponse:
     ask = ListFirings(caller.auth, schedule, asked.state, asked.limit, asked.cursor)
-    return await json_answer(request, await request.app[MASTER].call("get_firings", ask, Page))
+    return await relay(request, "get_firings", ask, Page)
 
 
 async def _by_word(request: web.Request, caller: Caller, method: str) -> web.StreamResponse:
     """What the path says all about, so that it takes no body."""
     await refuse_body(request)
     ask = ById(caller.auth, identifier(request, "schedule"))
-    return await json_answer(request, await request.app[MASTER].call(method, ask, ScheduleView))
+    return await relay(request, method, ask, ScheduleView)

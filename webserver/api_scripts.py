@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from webserver.answers import json_answer
+from webserver.answers import json_answer, relay
 from webserver.body import identifier, parse_json, read_body
 from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery
@@ -27,7 +27,7 @@ from wire.scripts import (
 async def list_scripts(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """All of them, by name."""
     ask = ListScripts(caller.auth)
-    return await json_answer(request, await request.app[MASTER].call("get_scripts", ask, Scripts))
+    return await relay(request, "get_scripts", ask, Scripts)
 
 
 async def add_script(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -42,7 +42,7 @@ async def add_script(request: web.Request, caller: Caller, _: NoQuery) -> web.St
 async def get_script(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """One of them, with its versions and where it was used last."""
     ask = GetScript(caller.auth, identifier(request, "script"))
-    return await json_answer(request, await request.app[MASTER].call("get_script", ask, ScriptView))
+    return await relay(request, "get_script", ask, ScriptView)
 
 
 async def change_script(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
@@ -50,9 +50,7 @@ async def change_script(request: web.Request, caller: Caller, _: NoQuery) -> web
     tasks are skipped."""
     change = parse_json(await read_body(request), ScriptChange)
     ask = ChangeScript(caller.auth, identifier(request, "script"), change)
-    return await json_answer(
-        request, await request.app[MASTER].call("change_script", ask, ScriptView)
-    )
+    return await relay(request, "change_script", ask, ScriptView)
 
 
 async def add_script_version(
@@ -71,9 +69,7 @@ async def get_script_version(
 ) -> web.StreamResponse:
     """One version, with its script."""
     ask = GetScript(caller.auth, identifier(request, "script"), version_number(request))
-    return await json_answer(
-        request, await request.app[MASTER].call("get_script_version", ask, VersionView)
-    )
+    return await relay(request, "get_script_version", ask, VersionView)
 
 
 async def change_script_version(
@@ -83,9 +79,7 @@ async def change_script_version(
     change = parse_json(await read_body(request), VersionChange)
     name, number = identifier(request, "script"), version_number(request)
     ask = ChangeVersion(caller.auth, name, number, change.state)
-    return await json_answer(
-        request, await request.app[MASTER].call("change_script_version", ask, VersionView)
-    )
+    return await relay(request, "change_script_version", ask, VersionView)
 
 
 def version_number(request: web.Request) -> int:

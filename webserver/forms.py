@@ -1,7 +1,7 @@
 """What did a person fill in? Form fields, only from our own pages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -9,6 +9,7 @@ from aiohttp import web
 from webserver.body import query, read_form
 from webserver.cookies import SESSION, read_cookie
 from webserver.door import FORM_TOKEN_FIELD, check_form_token
+from wire.errors import Refusal
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,21 @@ class Form:
 
     def many(self, name: str) -> list[str]:
         return self.fields.get(name, [])
+
+
+@dataclass
+class Draft:
+    """What stands in a form that is shown again, and what is wrong with it, by field; `errors[""]`
+    belongs to no field. `others`: fields that have no text here."""
+
+    texts: dict[str, str]
+    errors: dict[str, str] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
+
+    def blame(self, refusal: Refusal) -> None:
+        name = refusal.field or ""
+        is_here = name in self.texts or name in self.others
+        self.errors[name if is_here else ""] = str(refusal)
 
 
 async def own_form(request: web.Request, cookie_name: str = SESSION) -> Form:

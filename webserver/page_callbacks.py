@@ -1,15 +1,15 @@
 """Who is told what? The callbacks, the form of one, and what each was told and how it went."""
 
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Struct
 
 from webserver.body import identifier
 from webserver.context import MASTER, Caller
-from webserver.forms import Form, filters, link, own_form, see
+from webserver.forms import Draft, Form, filters, link, own_form, see
 from webserver.page_frame import framed
 from wire.callbacks import (
     ALL,
@@ -28,7 +28,7 @@ from wire.callbacks import (
     KeptCallback,
     ListDeliveries,
 )
-from wire.errors import Conflict, InvalidValue, Refusal, SecretsUnreadable
+from wire.errors import Conflict, InvalidValue, SecretsUnreadable
 from wire.requests import ById, JustAuth
 from wire.views import Page
 
@@ -48,26 +48,22 @@ TASK_WORDS = {
     NAMED: "only tasks that name this callback",
 }
 TEXTS = ("name", "kind", "url", "tasks", "names", "schedules", "username", "sender", "recipients")
-FIELDS = {*TEXTS, "secret", "events"}
 
 
-class Draft(Struct):
-    """What stands in the form; a secret never does. `errors[""]` belongs to no field."""
+@dataclass
+class CallbackDraft(Draft):
+    """A secret never stands in it."""
 
-    texts: dict[str, str]
-    events: list[str]
-    errors: dict[str, str] = {}
-
-    def blame(self, refusal: Refusal) -> None:
-        name = refusal.field or ""
-        self.errors = {name if name in FIELDS else "": str(refusal)}
+    events: list[str] = field(default_factory=list)
+    others: frozenset[str] = frozenset({"secret", "events"})
 
 
-def empty() -> Draft:
-    return Draft({**dict.fromkeys(TEXTS, ""), "kind": KINDS[0], "tasks": ALL}, list(EVENTS))
+def empty() -> CallbackDraft:
+    texts = {**dict.fromkeys(TEXTS, ""), "kind": KINDS[0], "tasks": ALL}
+    return CallbackDraft(texts, events=list(EVENTS))
 
 
-def draft_of(view: CallbackView) -> Draft:
+def draft_of(view: CallbackView) -> CallbackDraft:
     texts = {
         "name": view.name,
         "kind": view.kind,
@@ -79,7 +75,7 @@ def draft_of(view: CallbackView) -> Draft:
         "sender": view.sender,
         "recipients": ", ".join(view.recipients),
     }
-    return Draft(texts, view.events)
+    return CallbackDraft(texts, events=view.events)
 
 
 async def show_callbacks(request: web.Request, caller: Caller) -> web.StreamResponse:
@@ -169,8 +165,9 @@ async def resend_delivery(request: web.Request, caller: Caller) -> web.StreamRes
 # ---- below: forms
 
 
-def _draft(form: Form) -> Draft:
-    return Draft({name: form.word(name) for name in TEXTS}, form.many("event"))
+def _draft(form: Form) -> CallbackDraft:
+    texts = {name: form.word(name) for name in TEXTS}
+    return CallbackDraft(texts, events=form.many("event"))
 
 
 def _filled(form: Form) -> dict[str, Any]:
@@ -211,7 +208,7 @@ async def _callback(request: web.Request, caller: Caller) -> CallbackView:
 
 
 async def _list(
-    request: web.Request, caller: Caller, draft: Draft, status: int = 200
+    request: web.Request, caller: Caller, draft: CallbackDraft, status: int = 200
 ) -> web.StreamResponse:
     found = await request.app[MASTER].call("get_callbacks", JustAuth(caller.auth), Callbacks)
     return await framed(
@@ -236,7 +233,7 @@ async def _one(
     request: web.Request,
     caller: Caller,
     callback: CallbackView,
-    draft: Draft,
+    draft: CallbackDraft,
     *,
     secret: str | None = None,
     status: int = 200,

@@ -1,30 +1,16 @@
 """Which groups of hosts have a name? The list with a form for a new one, and the page of one."""
 
-from dataclasses import dataclass, field
-
 from aiohttp import web
 
 from webserver.body import identifier
 from webserver.context import MASTER, Caller
-from webserver.forms import own_form, see
+from webserver.forms import Draft, own_form, see
 from webserver.page_frame import framed
-from wire.errors import Conflict, Forbidden, InvalidValue, Refusal
+from wire.errors import Conflict, Forbidden, InvalidValue
 from wire.host_groups import GetHostGroup, HostGroup, HostGroups, HostGroupView, PutHostGroup
 from wire.requests import JustAuth
 
 FIELDS = ("name", "hosts", "note")
-
-
-@dataclass
-class Draft:
-    """What stands in the form; `errors[""]` belongs to no field."""
-
-    texts: dict[str, str]
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def blame(self, refusal: Refusal) -> None:
-        name = refusal.field or ""
-        self.errors[name if name in FIELDS else ""] = str(refusal)
 
 
 async def show_groups(request: web.Request, caller: Caller) -> web.StreamResponse:

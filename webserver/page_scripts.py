@@ -4,7 +4,7 @@ Parameters are written one a line, as `NAME kind = default # help`; the API take
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from aiohttp import web
@@ -13,10 +13,10 @@ from webserver.api_scripts import version_number
 from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.diffs import DIFFS, DiffLine
-from webserver.forms import Form, filters, own_form, see
+from webserver.forms import Draft, Form, filters, own_form, see
 from webserver.page_frame import framed
 from webserver.text import readable
-from wire.errors import Conflict, Forbidden, InvalidValue, NotFound, Refusal, TooLarge
+from wire.errors import Conflict, Forbidden, InvalidValue, NotFound, TooLarge
 from wire.scripts import (
     VERSION_STATES,
     AddScript,
@@ -44,18 +44,6 @@ _LINE = re.compile(
     r"(?:\s*#\s*(?P<help>.*))?",
     re.ASCII,
 )
-
-
-@dataclass
-class Draft:
-    """What stands in the form; `errors[""]` belongs to no field."""
-
-    texts: dict[str, str]
-    errors: dict[str, str] = field(default_factory=dict)
-
-    def blame(self, refusal: Refusal) -> None:
-        name = refusal.field or ""
-        self.errors[name if name in FIELDS else ""] = str(refusal)
 
 
 @dataclass(frozen=True)
