@@ -86,7 +86,11 @@ class Dispatcher:
             parked.again = True
         else:
             parked.looking = True
-            self._storage.poll(agent, parked.poll).then(partial(self._looked, parked))
+            # The store cannot grow older while it is open: whoever has polled before only says so.
+            verb = self._storage.poll(
+                agent, parked.poll, may_hold=not self._roster.has_polled(agent)
+            )
+            verb.then(partial(self._looked, parked))
         return True
 
     def _looked(self, parked: Parked, outcome: PollAnswer | BaseException) -> None:
@@ -103,6 +107,7 @@ class Dispatcher:
     def _note(self, parked: Parked, outcome: PollAnswer) -> None:
         """What a look found out about an agent, or the store, besides work."""
         agent, poll = parked.agent, parked.poll
+        self._roster.polled(agent)
         if outcome.idle and not parked.again and not poll.held:
             self._calm.looked(agent, poll, outcome.grants)
         if outcome.hold is not None and self._live.held is None:

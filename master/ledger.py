@@ -43,11 +43,18 @@ SWEPT_AT_ONCE = 500  # runs or tasks that one verb of the sweep takes on; the re
 
 
 def poll(
-    tx: Tx, agent_id: str, asked: Poll, specs: Specs, serves: Sequence[Level] = ()
+    tx: Tx,
+    agent_id: str,
+    asked: Poll,
+    specs: Specs,
+    serves: Sequence[Level] = (),
+    *,
+    may_hold: bool = True,
 ) -> PollAnswer:
     """Lay the poll against what was handed out, then claim for its free places.
 
-    `serves`: the queues that the agent may take from, see `_claim`.
+    `serves`: the queues that the agent may take from, see `_claim`. `may_hold` False: should the
+    agent know of later hand-outs than the store, it alone gets none.
     """
     agent = agent_of(tx, agent_id)
     if agent.standing is not Standing.ENROLLED:
@@ -71,8 +78,9 @@ def poll(
         _bury(tx, effects, agent, Standing.QUARANTINED, judged.quarantine, act)
         return PollAnswer([], [], Standing.QUARANTINED, effects.changed(), reason=judged.quarantine)
     effects.apply(judged.change)
-    if judged.hold is not None:
-        hold(tx, judged.hold)
+    found_older = judged.hold if may_hold else None
+    if found_older is not None:
+        hold(tx, found_older)
     turns = Turns(tx, effects, agent_id, asked) if serves else None
     again = [with_item(tx, sent) for sent in judged.sent]
     sent = [*again, *_claim(tx, effects, agent_id, asked, judged, serves, turns)]
@@ -84,7 +92,7 @@ def poll(
         words=list(judged.words),
         standing=agent.standing,
         changed=effects.changed(),
-        hold=judged.hold,
+        hold=found_older,
         strays=judged.strays,
         idle=not runs
         and _has_no_more(tx, agent_id, judged, sent)

@@ -59,6 +59,7 @@ class Presence(Struct, eq=False):
     reason: str = ""  # of a standing other than ENROLLED
     joined_by: str = ""
     lives: clones.Lives = _NOBODY
+    has_polled: bool = False  # since this master started, with whatever key or session
 
 
 class Roster:
@@ -147,6 +148,7 @@ class Roster:
         old = self._agents.get(agent.id)
         if old is not None:
             presence.busy, presence.skew_s, presence.lives = old.busy, old.skew_s, old.lives
+            presence.has_polled = old.has_polled
         if old is None or old.hostname != agent.hostname:
             self.names_version += 1
         self._agents[agent.id] = presence
@@ -179,6 +181,16 @@ class Roster:
         if presence is None:
             return 0.0
         return presence.heard_at if self.state(id, now) is AgentState.OFFLINE else now
+
+    def polled(self, id: str) -> None:
+        """What it says of its hand-outs was compared with the store."""
+        presence = self._agents.get(id)
+        if presence is not None:
+            presence.has_polled = True
+
+    def has_polled(self, id: str) -> bool:
+        presence = self._agents.get(id)
+        return presence is not None and presence.has_polled
 
     def free(self, id: str) -> int | None:
         """Slots that the agent said are free; None when it has not said."""

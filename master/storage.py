@@ -348,13 +348,15 @@ class Storage:
 
     # ---- what agents say; each is taken for its own runs only
 
-    def poll(self, agent: str, poll: Poll, serves: Sequence[Level] = ()) -> Verb[PollAnswer]:
+    def poll(
+        self, agent: str, poll: Poll, serves: Sequence[Level] = (), *, may_hold: bool = True
+    ) -> Verb[PollAnswer]:
         """Compare what the agent holds with what it was handed, then claim for its free places.
 
         `serves`: the queue tasks that it may take from just now, in levels: in the agent's own
         order of queues, then by priority; within a level in the order of turns. A level gives one
         run of each task in turn. What is for this agent alone comes before it, if its priority is
-        not lower.
+        not lower. `may_hold`: as in master/ledger.py.
         """
         needs = Needs(
             agents=(agent,),
@@ -363,7 +365,9 @@ class Storage:
             claimable_by=(agent,) if poll.free > 0 else (),
         )
         return self._database.writing(
-            lambda tx: ledger.poll(tx, agent, poll, self._specs, serves), needs, Urgency.CLAIM
+            lambda tx: ledger.poll(tx, agent, poll, self._specs, serves, may_hold=may_hold),
+            needs,
+            Urgency.CLAIM,
         )
 
     def finish(self, agent: str, result: Result) -> Verb[Finished]:

@@ -273,6 +273,17 @@ def test_it_settles_by_the_done_record_and_not_for_another_agent(house):
     assert house.run(run.id).state is RunState.SUCCEED
 
 
+def test_an_agent_that_may_not_hold_the_others_is_given_nothing_itself(house):
+    web, db = house.enrol("web01", "db1")
+    task = house.submit([web, db])
+    answer = house.store.poll(web, make_poll(hw=7), may_hold=False).wait()
+    assert (answer.hold, answer.grants) == (None, [])
+    assert [word.kind for word in answer.words] == ["recall"]
+    assert house.store.held().wait() is None
+    assert house.poll(db).grants
+    assert sorted(house.states(task.id)) == ["RUNNING", "WAITING"]
+
+
 def test_it_holds_hand_outs_for_everybody_when_the_store_is_older_than_an_agent(house):
     web, db = house.enrol("web01", "db1")
     house.submit([web, db])

@@ -30,6 +30,17 @@ def test_a_key_that_is_not_known_is_a_strangers() -> None:
     assert roster.role_of("web's") == ("web", "")
 
 
+def test_it_knows_who_has_polled_since_it_started_whatever_they_registered_meanwhile() -> None:
+    roster = Roster(5.0)
+    roster.registered(make_agent(), now=0.0)
+    assert not roster.has_polled("a")
+    roster.polled("a")
+    roster.polled("nobody")
+    roster.registered(make_agent(), now=1.0)
+    assert roster.has_polled("a")
+    assert not roster.has_polled("nobody")
+
+
 def test_a_revoked_web_server_is_a_stranger_and_an_agent_stays_one() -> None:
     roster = Roster(5.0)
     roster.registered(make_agent(), now=0.0)
