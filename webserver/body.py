@@ -128,12 +128,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in found:
             raise Malformed(f"{_shown(key)} is given twice", field=key)
-        if isinstance(value, _NotANumber):
-            raise Malformed(f"{key} is {value}, which is not JSON; give a number", field=key)
-        if isinstance(value, _OutOfRange):
-            raise InvalidValue(f"{key} is too large a number", field=key)
+        _check_numbers(key, value)
         found[key] = value
     return found
+
+
+def _check_numbers(key: str, value: Any) -> None:
+    """Also those in lists, and lists of lists: the master could not even be told of them."""
+    if isinstance(value, list):
+        for one in value:
+            _check_numbers(key, one)
+    if isinstance(value, _NotANumber):
+        raise Malformed(f"{key} is {value}, which is not JSON; give a number", field=key)
+    if isinstance(value, _OutOfRange):
+        raise InvalidValue(f"{key} is too large a number", field=key)
 
 
 def _misfit(message: str, loaded: Any) -> Malformed:

@@ -74,6 +74,7 @@ class About:
     query: type[Struct]
     answers: tuple[Answer, ...]
     body: type[Struct] | None
+    bare: bool  # the body may be left out
     also_takes: Mapping[str, str]  # another media type of the body → what stands in it
     headers: Mapping[str, Header]
     refuses: tuple[type[Refusal], ...]  # beyond those that any route may answer
@@ -99,6 +100,7 @@ def api(
     *answers: Answer,
     id: str | None = None,
     body: type[Struct] | None = None,
+    bare: bool = False,
     also_takes: Mapping[str, str] | None = None,
     headers: Mapping[str, Header] | None = None,
     refuses: tuple[type[Refusal], ...] = (),
@@ -115,6 +117,7 @@ def api(
         query=query,
         answers=answers,
         body=body,
+        bare=bare,
         also_takes=also_takes or {},
         headers=headers or {},
         refuses=refuses,

@@ -203,7 +203,7 @@ def _body(kind: type[Struct], about: About, schemas: _Schemas) -> Json:
     content: Json = {JSON: {"schema": schemas.of(kind)}}
     for media, description in about.also_takes.items():
         content[media] = {"schema": {"type": "string", "description": description}}
-    return {"required": True, "content": content}
+    return {"required": not about.bare, "content": content}
 
 
 def _answers(about: About, schemas: _Schemas) -> Json:

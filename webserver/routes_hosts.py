@@ -17,7 +17,7 @@ _HOST = "/hosts/{agent}"
 API = (
     api(
         "POST", "/api/v1/ping", api_ping.ping_hosts, OPERATOR, NoQuery,
-        "Ping all hosts", Answer(PingView), body=api_ping.PingWish,
+        "Ping all hosts", Answer(PingView), body=api_ping.PingWish, bare=True,
     ),
     api(
         "POST", _AGENT + "/accept", api_admission.accept_agent, ADMIN, NoQuery,

@@ -121,6 +121,7 @@ async def test_it_does_not_claim_so_when_the_master_was_never_asked(client, mast
         (b'{"timeout": true}', "timeout"),
         (b'{"timeout": "10"}', "timeout"),
         (b'{"timeout": NaN}', "timeout"),
+        (b'{"items": [1, [NaN]]}', "items"),
         (b'{"timeout": -Infinity}', "timeout"),
         (b'{"parallel": 1.5}', "parallel"),
         (b'{"parallel": [1]}', "parallel"),
@@ -143,7 +144,11 @@ async def test_it_names_the_field_of_another_form(client, accepting, body, field
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [(b'{"timeout": 1e999}', "timeout"), (b'{"priority": 1%s}' % (b"0" * 30), "priority")],
+    [
+        (b'{"timeout": 1e999}', "timeout"),
+        (b'{"priority": 1%s}' % (b"0" * 30), "priority"),
+        (b'{"items": [1, [2, 1%s]]}' % (b"0" * 30), "items"),
+    ],
 )
 async def test_it_refuses_numbers_that_no_computer_holds(client, body, field):
     response = await client.post("/task", data=body)
