@@ -31,7 +31,7 @@ from agent import supervisor, tree  # noqa: E402
 from agent.failpoint import failpoint  # noqa: E402
 
 MAX_MESSAGE_BYTES = 16 << 10
-MOST_IDLE = 4  # supervisors that wait for another run …
+MOST_IDLE = 16  # supervisors that wait for another run …
 IDLE_S = 2.0  # … and for how long: each holds about a megabyte of its own
 
 
