@@ -81,7 +81,7 @@ def poll(
     found_older = judged.hold if may_hold else None
     if found_older is not None:
         hold(tx, found_older)
-    turns = Turns(tx, effects, agent_id, asked) if serves else None
+    turns = Turns(tx, effects, agent_id, asked, specs) if serves else None
     again = [with_item(tx, sent) for sent in judged.sent]
     sent = [*again, *_claim(tx, effects, agent_id, asked, judged, serves, turns)]
     offered = [task for level in serves for task in level]

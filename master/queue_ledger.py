@@ -9,24 +9,29 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from master.effects import Effects, agent_of
+from master.effects import Effects, agent_of, task_of
 from master.handout import Sent
 from master.ids import new_id
 from master.queue_claim import Taken, filled, may_take, state_of, take_again, take_item, untaken
 from master.queue_retry import content_of
 from master.records import Item, Run
 from master.rows import QueueRow, TaskRow
+from master.specs import Specs
 from master.transaction import AHEAD, Tx
 from wire.messages import Poll
 from wire.states import RunState
+
+ANSWER_CHARACTERS = 2 << 20  # of scripts and items in one answer, or one run with more
 
 
 class Turns:
     """One agent's claims from queues, in one poll."""
 
-    def __init__(self, tx: Tx, effects: Effects, agent: str, asked: Poll):
+    def __init__(self, tx: Tx, effects: Effects, agent: str, asked: Poll, specs: Specs):
         self._tx = tx
         self._effects = effects
+        self._specs = specs
+        self._room = ANSWER_CHARACTERS
         self._agent = agent
         self._instance = asked.instance
         self._held = {held.run for held in asked.held}
@@ -34,13 +39,13 @@ class Turns:
         self._alive = Counter(run.task for run in running)
 
     def take(self, tasks: Sequence[str], places: int) -> list[Sent]:
-        """One run of each of these queues in turn, until the places are filled or no queue gives
-        anything."""
+        """One run of each of these queues in turn, until the places are filled, no queue gives
+        anything, or the answer is long enough: the rest is for the next poll."""
         sent: list[Sent] = []
         giving = list(tasks)
         while giving:
             for task in list(giving):
-                if len(sent) == places:
+                if len(sent) == places or self._room <= 0:
                     return sent
                 if (one := self._one(task)) is None:
                     giving.remove(task)
@@ -142,6 +147,8 @@ class Turns:
 
     def _sent(self, taken: Taken, item: Item) -> Sent:
         content = content_of(item, taken.run.failed_items)
+        spec = self._specs.of(self._tx, task_of(self._tx, taken.run.task))
+        self._room -= len(content) + len(spec.script)
         return Sent(run=taken.run, item=content, batch=taken.queue.batch > 1)
 
 

@@ -35,10 +35,10 @@ class Allowance(Struct, frozen=True):
 
 
 _REGISTER = Rate(1, 20)
-# An agent whose slots are full of runs as short as they can be sends some 500 messages a
-# second, and output as fast as four scripts write.
+# An agent whose slots are full of runs as short as they can be spends a millisecond on each, and
+# sends a result and not quite as many polls; besides, output as fast as four scripts write.
 AGENT = Allowance(
-    messages=Rate(1_000, 5_000),
+    messages=Rate(2_000, 5_000),
     payload=Rate(32 << 20, 128 << 20),
     methods={
         "sendmsg(register)": _REGISTER,

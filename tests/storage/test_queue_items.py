@@ -3,11 +3,13 @@
 import pytest
 
 from master import retention
+from master.changes import NewQueue
 from tests.storage.cast import by
 from tests.storage.queues import attempts, counts, enrol, results, submit
 from wire.errors import Conflict, InvalidValue, NotFound, TooLarge
+from wire.messages import Held
 from wire.queues import ITEMS_AT_ONCE, MAX_ITEM_BYTES
-from wire.states import RunState
+from wire.states import RunState, Stage
 
 
 def add(house, task, start, *items, upload="u"):
@@ -259,3 +261,27 @@ def test_a_result_for_a_queue_that_was_forgotten_is_a_stray(house):
     house.store.purge(retention.Keep(age_s=10.0), retention.BEGINNING, 3).wait()
     for grant in (first, second):
         assert web.finish(grant).answer.stray
+
+
+# ---- what one answer holds
+
+
+@pytest.mark.parametrize(
+    ("script", "item"), [(b"true", "x" * MAX_ITEM_BYTES), (b"#" * 40_000, "x")]
+)
+def test_an_answer_is_of_bounded_length_and_the_rest_is_for_the_next(house, script, item):
+    (web01,) = enrol(house, "web01")
+    task = house.submit([], script=script, queue=NewQueue(items=[item] * 50))
+    first = web01.poll(task, free=50)
+    assert 1 < len(first.grants) < 50
+    assert sum(len(str(one.item)) + len(str(one.task)) for one in first.grants) < 3 << 20
+    assert not first.idle
+    held = [Held(one.run, one.attempt, Stage.LIVE) for one in first.grants]
+    rest = web01.poll(task, free=50 - len(held), held=held)
+    assert len(first.grants) + len(rest.grants) == 50
+
+
+def test_an_answer_holds_one_run_however_long_its_script_is(house):
+    (web01,) = enrol(house, "web01")
+    task = house.submit([], script=b"#" * (4 << 20), queue=NewQueue(items=["a", "b"]))
+    assert len(web01.poll(task, free=2).grants) == 1
