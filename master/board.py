@@ -120,7 +120,7 @@ class Board:
         return replace(page, items=[self._live.run(view, task) for view in page.items])
 
     def get_groups(self, person: Person, asked: GetGroups) -> GroupsView:
-        return self._storage.groups(asked.task, check_limit(asked.limit)).wait()
+        return self._storage.groups(asked.task, check_limit(asked.limit), asked.states).wait()
 
     def get_grid(self, person: Person, asked: GetGrid) -> GridView:
         """`since` is taken first: what changes meanwhile comes twice rather than never."""

@@ -7,11 +7,14 @@ from msgspec import Struct
 
 from master.reader import Reader
 from master.targets import fold
+from master.task import QUEUE
 from master.views import task_record, text_of
-from wire.states import ENDED_RUN, RunState
+from wire.errors import InvalidValue
+from wire.states import ENDED_RUN, RUN_FAILURES, RunState
 from wire.views import GroupsView, GroupView
 
 EXAMPLES = 3
+MOST_IN_STATE = 10_000  # runs that are looked at where only some states are asked for
 MAX_NODESET_CHARACTERS = 2_000
 
 Key = tuple[RunState, int | None, str | None, int | None]
@@ -33,13 +36,37 @@ class Outcome(Struct, array_like=True, frozen=True):
 _decode_outcomes = msgspec.json.Decoder(list[Outcome]).decode
 
 
-def groups(reader: Reader, task: str, limit: int) -> GroupsView:
-    """The largest first, at most `limit` of them. Raises NotFound."""
-    seq = task_record(reader, task).seq
-    outcomes = _decode_outcomes(text_of(reader.row("results_of_task", task_seq=seq)))
+def groups(reader: Reader, task: str, limit: int, states: Sequence[str] = ()) -> GroupsView:
+    """The largest first, at most `limit` of them. Raises NotFound, InvalidValue.
+
+    `states`: only runs in these, the first MOST_IN_STATE of each. A queue may have a million runs,
+    so without states they are those that were given up.
+    """
+    record = task_record(reader, task)
+    if states or record.mode == QUEUE:
+        outcomes = _in_states(reader, record.seq, _known(states) or RUN_FAILURES)
+    else:
+        outcomes = _decode_outcomes(text_of(reader.row("results_of_task", task_seq=record.seq)))
     outcomes.sort(key=lambda outcome: outcome.seq)
     found = grouped(outcomes)
     return GroupsView([_view(key, members) for key, members in found[:limit]], len(found))
+
+
+def _known(states: Sequence[str]) -> frozenset[RunState]:
+    wrong = sorted(set(states) - set(RunState))
+    if wrong:
+        raise InvalidValue(
+            f"states: {wrong[0][:60]!r}; it takes of {', '.join(RunState)}", field="states"
+        )
+    return frozenset(RunState(state) for state in states)
+
+
+def _in_states(reader: Reader, task_seq: int, states: Iterable[RunState]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for state in states:
+        row = reader.row("results_of_state", task_seq=task_seq, state=state, limit=MOST_IN_STATE)
+        outcomes += _decode_outcomes(text_of(row))
+    return outcomes
 
 
 def grouped(outcomes: Iterable[Outcome]) -> list[tuple[Key, list[Outcome]]]:

@@ -313,6 +313,16 @@ SELECT $collect($array(
 FROM runs r
 WHERE r.task_seq = :task_seq
 
+-- name: results_of_state
+-- The first of those in one state.
+SELECT $collect($array(
+    r.seq, r.id, r.hostname, r.state, r.code, r.output_sha256, r.output_bytes, r.reason
+))
+FROM (
+    SELECT seq, id, hostname, state, code, output_sha256, output_bytes, reason FROM runs
+    WHERE task_seq = :task_seq AND state = :state ORDER BY seq LIMIT :limit
+) r
+
 -- name: grid_of_task
 SELECT $collect($array(r.seq, r.id, r.hostname, r.state))
 FROM (

@@ -320,9 +320,10 @@ class Storage:
             lambda reader: search.runs_of_agent(reader, agent, limit, cursor)
         )
 
-    def groups(self, task: str, limit: int) -> Verb[GroupsView]:
-        """The task's runs by result, largest group first. Raises NotFound."""
-        return self._database.reading(lambda reader: groups.groups(reader, task, limit))
+    def groups(self, task: str, limit: int, states: Sequence[str] = ()) -> Verb[GroupsView]:
+        """The task's runs by result, largest group first; `states`: only those in these. Raises
+        NotFound, InvalidValue."""
+        return self._database.reading(lambda reader: groups.groups(reader, task, limit, states))
 
     def grid(self, task: str, offset: int, limit: int) -> Verb[GridView]:
         """States in columns; `since` is for the hub to fill in. Raises NotFound."""

@@ -198,11 +198,16 @@ class ListRunsOfAgent(Struct):
 
 
 class GetGroups(Struct):
-    """get_groups: the runs of a task by result, largest group first."""
+    """get_groups: the runs of a task by result, largest group first.
+
+    `states` not empty: only runs in one of these. Of a queue they are those that were given up,
+    unless it says otherwise, and no more than its first few thousand.
+    """
 
     auth: Auth
     task: str
     limit: int = 100
+    states: list[str] = []
 
 
 class GetGrid(Struct):

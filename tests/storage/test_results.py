@@ -2,7 +2,9 @@
 
 import pytest
 
-from wire.errors import NotFound
+from master import groups
+from tests.storage.queues import enrol, submit
+from wire.errors import InvalidValue, NotFound
 from wire.states import RunState
 from wire.views import LETTERS
 
@@ -62,6 +64,34 @@ def test_it_gives_a_reason_only_where_all_runs_of_the_group_have_it(house):
         house.finish(house.run_one(agent), state=RunState.FAILED, code=None, reason=reason)
     (group,) = house.store.groups(task.id, 100).wait().groups
     assert (group.count, group.reason) == (2, "")
+
+
+def test_it_groups_only_the_runs_in_the_states_that_are_asked_for(house, five):
+    answer = house.store.groups(five.id, 100, ["FAILED", "WAITING", "TIMEOUT"]).wait()
+    assert [(group.state, group.nodeset) for group in answer.groups] == [
+        ("FAILED", "web4"),
+        ("WAITING", "web5"),
+    ]
+    with pytest.raises(InvalidValue, match="DONE"):
+        house.store.groups(five.id, 100, ["FAILED", "DONE"]).wait()
+
+
+def test_of_one_state_it_looks_at_no_more_than_a_few_thousand_runs(house, five, monkeypatch):
+    monkeypatch.setattr(groups, "MOST_IN_STATE", 1)
+    (group,) = house.store.groups(five.id, 100, ["SUCCEED"]).wait().groups
+    assert group.nodeset == "web1"
+
+
+def test_of_a_queue_it_groups_what_was_given_up(house):
+    (web,) = enrol(house, "web01")
+    task = submit(house, "a", "b", "c", max_attempts=1)
+    web.finish(web.take(task))
+    for _ in range(2):
+        web.fail(web.take(task))
+    (group,) = house.store.groups(task.id, 100).wait().groups
+    assert (group.state, group.code, group.count) == ("FAILED", 1, 2)
+    (done,) = house.store.groups(task.id, 100, ["SUCCEED"]).wait().groups
+    assert done.count == 1
 
 
 def test_it_draws_the_grid_in_the_order_of_the_targets(house, five):
