@@ -34,6 +34,7 @@ from master.plan_judge import PlanJudge
 from master.planner import Planner
 from master.post_office import PostOffice
 from master.purger import Purger
+from master.queue_desk import QueueDesk
 from master.retention import Keep
 from master.roster import Roster
 from master.schedule_aims import ScheduleAims
@@ -117,6 +118,7 @@ class Master:
         desk = Desk(
             self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live, vault
         )
+        queues = QueueDesk(self._storage, self._dispatcher, desk.check_reach_of_task, desk.show)
         board = Board(self._storage, self._roster, ring, self._live)
         book = self._storage.schedules
         composer = Composer(self._live, self._storage.scripts, vault)
@@ -171,6 +173,7 @@ class Master:
             ),
             CallbackDesk(self._storage.callbacks, vault, self._post.wake, self._clock),
             Pinger(self._roster, self._dispatcher, self._live),
+            queues,
         )
         self._server = Server(
             self._keys,
@@ -203,6 +206,7 @@ class Master:
                 self._scheduler.run,
                 self._planner.run,
                 self._post.run,
+                self._dispatcher.queues.run,
             ):
                 loops.spawn(loop)
             self._probe(port)
@@ -274,6 +278,7 @@ class Master:
             self._attention.tick(now)
             self._dispatcher.end_overdue_polls()
             self._waiters.end_overdue()
+            self._dispatcher.queues.catch_up()
             self._guarded(self._expire_and_lose)
             self._guarded(self._refuse_webs)
 

@@ -16,6 +16,7 @@ from master.rights import Person
 from master.roster import Presence, Roster, state_of
 from master.search import Wanted
 from master.storage import Storage
+from master.task import QUEUE
 from utils import VERSION, iso
 from wire.audit import AuditPage, GetAudit
 from wire.errors import InvalidValue
@@ -117,6 +118,10 @@ class Board:
             check_state(asked.state, RunState)
         task = self._storage.task_record(asked.task).wait()
         page = self._storage.runs(asked.task, limit, asked.cursor, asked.state).wait()
+        if task.mode == QUEUE:
+            items = self._storage.beginnings(task.id, [view.seq for view in page.items]).wait()
+            shown = [replace(view, item=items.get(view.seq)) for view in page.items]
+            return replace(page, items=shown)
         return replace(page, items=[self._live.run(view, task) for view in page.items])
 
     def get_groups(self, person: Person, asked: GetGroups) -> GroupsView:

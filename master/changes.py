@@ -30,6 +30,7 @@ class QueueState(Struct, frozen=True, kw_only=True):
     retrying: int  # runs that wait for another attempt
     takable: bool
     next_at: float | None
+    room: int | None  # runs that the rate lets through just now; None: it has none
     per_agent: int
     agents_max: int
 

@@ -3,6 +3,8 @@
 None of it grants anything: a hostname is a claim, facts are for people to read.
 """
 
+import re
+
 import msgspec
 
 from utils import VERSION, getLogger
@@ -14,9 +16,12 @@ log = getLogger(__name__)
 MAX_FOREIGN = 1000
 MAX_FACTS = 100
 MAX_FACTS_BYTES = 16 << 10
+MAX_QUEUES = 100
 MAX_TEXT = 253  # characters, as of a name in the DNS
 MAX_ADDRESSES = 64
 MAX_ADDRESS = 45  # characters, of an IPv6 one
+
+_QUEUE = re.compile(r"[A-Za-z0-9._-]{1,63}")
 
 
 class Foreign:
@@ -55,6 +60,17 @@ def check_register(message: Register) -> None:
     check_claims(message.hostname, message.ip)
     if not 1 <= message.slots <= 1024:
         raise InvalidValue(f"register: slots is {message.slots}; it takes 1 to 1024", field="slots")
+    for name in message.queues or ():
+        if not _QUEUE.fullmatch(name):
+            raise InvalidValue(
+                f"register: queues has {name[:80]!r}; a queue is 1 to 63 of A-Z a-z 0-9 . _ -",
+                field="queues",
+            )
+    if len(message.queues or ()) > MAX_QUEUES:
+        raise InvalidValue(
+            f"register: {len(message.queues or ())} queues; at most {MAX_QUEUES} are served",
+            field="queues",
+        )
     facts_bytes = len(msgspec.msgpack.encode(message.facts))
     if len(message.facts) > MAX_FACTS or facts_bytes > MAX_FACTS_BYTES:
         raise InvalidValue(

@@ -27,6 +27,7 @@ from master.gate import Gate
 from master.group_desk import GroupDesk
 from master.ping import Pinger
 from master.plan_desk import PlanDesk
+from master.queue_desk import QueueDesk
 from master.reception import Reception
 from master.refusals import Refusals
 from master.rights import ANYONE
@@ -66,6 +67,7 @@ from wire.people import (
 )
 from wire.ping import Ping
 from wire.plans import AddPlan, ListPlans, ResumePlan
+from wire.queues import AddItems, GetResults, PutBack
 from wire.requests import (
     AddTask,
     ById,
@@ -127,6 +129,7 @@ class ConnectionManager:
         plans: PlanDesk,
         callbacks: CallbackDesk,
         pinger: Pinger,
+        queues: QueueDesk,
     ):
         self._storage = storage
         self._roster = roster
@@ -147,6 +150,7 @@ class ConnectionManager:
         self._plans = plans
         self._callbacks = callbacks
         self._pinger = pinger
+        self._queues = queues
 
     def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
         """The whole surface: what is not here can't be called."""
@@ -166,6 +170,7 @@ class ConnectionManager:
             **self._of_schedules(),
             **self._of_plans(),
             **self._of_callbacks(),
+            **self._of_queues(),
         }
 
     def _for_people(self) -> dict[str, Method[Any]]:
@@ -353,6 +358,16 @@ class ConnectionManager:
             "resume_plan": self._changing(ResumePlan, "operator", "plan.resume", desk.resume_plan),
         }
 
+    def _of_queues(self) -> dict[str, Method[Any]]:
+        desk = self._queues
+        return {
+            "get_results": self._asked(GetResults, "viewer", desk.get_results),
+            "get_attempts": self._asked(ById, "viewer", desk.get_attempts),
+            "add_items": self._changing(AddItems, "operator", "queue.add_items", desk.add_items),
+            "close_queue": self._changing(ById, "operator", "queue.close", desk.close_queue),
+            "put_back": self._changing(PutBack, "operator", "queue.put_back", desk.put_back),
+        }
+
     def _of_callbacks(self) -> dict[str, Method[Any]]:
         """Operators see which there are, so that a task can name some; the rest is for admins."""
         desk = self._callbacks
@@ -404,7 +419,8 @@ class ConnectionManager:
             self._roster.rekeyed(agent)
         self._dispatcher.drop(agent.id)
         known = agent.id in self._roster
-        session = self._roster.registered(agent, self._clock(), message.nonce)
+        session = self._roster.registered(agent, self._clock(), message.nonce, message.queues)
+        self._dispatcher.queues.came(agent.id)
         self._dispatcher.apply(enrolled.changed)
         who = f"agent {agent.id} ({agent.hostname})"
         if agent.standing is Standing.PENDING and not known:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from master.changes import NewTask
+from master.changes import NewQueue, NewTask
 from master.queue_rules import OF_QUEUES
 from master.sealing import SETTINGS as SECRET_SETTINGS
 from master.submission import MAX_TARGETS, Plan
 from master.targets import Fleet
 from master.task import resolve_parallel
-from wire.defaults import ALL_AGENTS, QUEUE
+from wire.defaults import ALL_AGENTS, QUEUE, burst_of
 from wire.errors import InvalidValue
 from wire.requests import Submission
 
@@ -23,10 +23,10 @@ _OF_QUEUES = ("mode", *(name for name in OF_QUEUES if name not in ("items", "ite
 
 def targets(submission: Submission, fleet: Fleet) -> list[str]:
     """Ids of the hosts, in the order they shall run. Raises InvalidValue. May take a tenth of a
-    second for a large fleet."""
+    second for a large fleet. A queue may wait for hosts that are to come."""
     wanted = _wanted(submission)
     ids = fleet.resolve(wanted) if isinstance(wanted, str) else fleet.known_ids(wanted)
-    if not ids:
+    if not ids and submission.mode != QUEUE:
         raise InvalidValue(f"targets: {wanted!r} names no host", field="targets")
     if len(ids) > MAX_TARGETS:
         raise InvalidValue(f"targets: {len(ids)} hosts; at most {MAX_TARGETS}", field="targets")
@@ -53,17 +53,19 @@ def new_task(
     id: str,
     created_by: str,
     is_offline: Callable[[str], bool],
+    within: str | None = None,
 ) -> NewTask:
+    """`within`: the hosts to which whoever submits it is limited. Those of a queue are looked up
+    anew all the time, and never go beyond that."""
     submission = plan.submission
-    if submission.mode == QUEUE:
-        raise InvalidValue("mode: this master cannot serve queues yet", field="mode")
+    is_queue = submission.mode == QUEUE
     skip: frozenset[str] = frozenset()
     if submission.offline == "skip":
         skip = frozenset(agent for agent in ids if is_offline(agent))
     return NewTask(
         id=id,
         script=plan.script,
-        targets=[(agent, fleet.by_id[agent].hostname) for agent in ids],
+        targets=[] if is_queue else [(agent, fleet.by_id[agent].hostname) for agent in ids],
         name=submission.name,
         created_by=created_by,
         parallel=resolve_parallel(plan.parallel, len(ids)),
@@ -74,24 +76,44 @@ def new_task(
         offline=submission.offline,
         expires_in=plan.expires_in,
         lost_after=plan.lost_after,
-        settings=_settings(submission),
+        settings=_settings(submission, within),
         rolling=submission.rolling or "",
         between_waves=submission.between_waves,
         wave_pause=submission.wave_pause,
         skip=skip,
+        queue=_queue(submission) if is_queue else None,
     )
 
 
-def _settings(submission: Submission) -> dict[str, Any]:
+def _queue(submission: Submission) -> NewQueue:
+    burst = submission.burst
+    return NewQueue(
+        items=submission.items,
+        open=submission.open or submission.items_from is not None,
+        name=submission.queue,
+        batch=submission.batch,
+        rate=submission.rate,
+        burst=burst_of(submission.rate, submission.batch) if burst is None else burst,
+        per_agent=submission.per_agent,
+        agents_max=submission.agents_max,
+        max_attempts=submission.max_attempts,
+        retry_pause=submission.retry_pause,
+        retry_codes=submission.retry_codes,
+    )
+
+
+def _settings(submission: Submission, within: str | None) -> dict[str, Any]:
     """The submission as it was, without what has a place of its own; long id lists are left out.
 
     Of secrets there are only the names.
     """
     settings = {name: getattr(submission, name) for name in _SETTINGS}
-    if not isinstance(submission.targets, str):
-        del settings["targets"]  # the runs name them
     if submission.mode == QUEUE:
         settings |= {name: getattr(submission, name) for name in _OF_QUEUES}
+        if within is not None:
+            settings["within"] = within
+    elif not isinstance(submission.targets, str):
+        del settings["targets"]  # the runs name them
     if submission.callbacks:
         settings["callbacks"] = submission.callbacks
     for name in SECRET_SETTINGS:

@@ -34,6 +34,7 @@ from master.storage import Storage
 from master.submission import check, check_key
 from master.submission_secrets import secrets_of
 from master.targets import Fleet, Previews, digest_of, fold
+from master.task import QUEUE
 from master.views import task_view
 from master.waiters import Waiters
 from utils import failpoint, getLogger
@@ -133,7 +134,8 @@ class Desk:
         added = self._dispatcher.submit(new, act)
         failpoint("added")
         if added.created:
-            log.info(f"task {added.task.id} of {person.name} for {len(new.targets)} hosts accepted")
+            much = f"{len(new.targets)} hosts" if new.queue is None else f"queue {new.queue.name}"
+            log.info(f"task {added.task.id} of {person.name} for {much} accepted")
         return Added(added.task.id, added.created)
 
     def _runnable(self, name: str, version: int | None) -> Version:
@@ -156,7 +158,13 @@ class Desk:
         ids = self._targets(plan.submission, fleet)
         self._check_reach(person, {id: fleet.by_id[id].hostname for id in ids})
         new = compose.new_task(
-            plan, ids, fleet, id=new_id(), created_by=person.name, is_offline=self._is_offline
+            plan,
+            ids,
+            fleet,
+            id=new_id(),
+            created_by=person.name,
+            is_offline=self._is_offline,
+            within=person.hosts,
         )
         sealed = self._vault.seal(new.id, secrets)
         return replace(as_saved(new, meant), key=key, body_hash=body_hash, secrets=sealed)
@@ -202,10 +210,10 @@ class Desk:
         )
 
     def cancel_task(self, person: Person, asked: ById, act: Act) -> TaskView:
-        self._check_reach_of_task(person, asked.id)
+        self.check_reach_of_task(person, asked.id)
         self._dispatcher.apply(self._storage.cancel_task(asked.id, act).wait())
         log.info(f"task {asked.id} cancelled by {person.name}")
-        return self._task(asked.id)
+        return self.show(asked.id)
 
     def pause_task(self, person: Person, asked: ById, act: Act) -> TaskView:
         """Nothing more of it is handed out until somebody resumes it; what runs goes on."""
@@ -222,10 +230,10 @@ class Desk:
         )
 
     def _steered(self, id: str, verb: Verb[TaskChanged], person: Person) -> TaskView:
-        self._check_reach_of_task(person, id)
+        self.check_reach_of_task(person, id)
         self._dispatcher.apply(verb.wait())
         log.info(f"task {id} paused, resumed or changed by {person.name}")
-        return self._task(id)
+        return self.show(id)
 
     def cancel_run(self, person: Person, asked: ById, act: Act) -> RunView:
         if person.hosts is not None:
@@ -239,11 +247,19 @@ class Desk:
         """Forbidden, when one of the hosts {id: name} is not among those of a limited operator."""
         check_reach(reach_of(person, self._roster.fleet()), hosts)
 
-    def _check_reach_of_task(self, person: Person, id: str) -> None:
-        """For whatever changes a task; hosts that are no longer enrolled are nobody's concern."""
-        if person.hosts is not None:
-            hosts = self._storage.targets_of(id, tuple(RunState)).wait()
-            self._check_reach(person, dict(hosts.targets))
+    def check_reach_of_task(self, person: Person, id: str) -> None:
+        """For whatever changes a task; hosts that are no longer enrolled are nobody's concern. Of
+        a queue they are those that may take from it now, or are at work on it."""
+        if person.hosts is None:
+            return
+        task = self._storage.task_record(id).wait()
+        if task.mode == QUEUE:
+            fleet, ids = self._roster.fleet(), self._dispatcher.queues.acts_on(task)
+            names = {id: fleet.by_id[id].hostname for id in ids if id in fleet.by_id}
+            self._check_reach(person, names)
+            return
+        hosts = self._storage.targets_of(id, tuple(RunState)).wait()
+        self._check_reach(person, dict(hosts.targets))
 
     def release_handouts(self, person: Person, asked: JustAuth, act: Act) -> dict[str, Any]:
         """Hand-outs that are held since an older store was restored go on."""
@@ -258,26 +274,35 @@ class Desk:
     def get_task(self, person: Person, asked: ById) -> TaskView:
         """The task now, or with `wait` at its end, at the latest after so many seconds."""
         if asked.wait <= 0:
-            return self._task(asked.id)
+            return self.show(asked.id)
         ended: AsyncResult[Task | None] = AsyncResult()
         waiter = self._waiters.wait(asked.id, ended.set, min(asked.wait, MAX_WAIT_S))
         try:
-            view = self._task(asked.id)
+            view = self.show(asked.id)
             if view.state in ENDED_TASK:
                 return view
             task = ended.get()
-            return self._task(asked.id) if task is None else _with_script(task, view)
+            if task is None or task.mode == QUEUE:
+                return self.show(asked.id)
+            return _with_script(task, view)
         finally:
             self._waiters.forget(asked.id, waiter)
 
-    def _task(self, id: str) -> TaskView:
-        return self._storage.task(id, script=True).wait()
+    def show(self, id: str) -> TaskView:
+        """All there is of a task."""
+        view = self._storage.task(id, script=True).wait()
+        if view.mode != QUEUE:
+            return view
+        task, queue = self._storage.task_record(id).wait(), self._storage.queue_view(id).wait()
+        return replace(view, queue=self._dispatcher.queues.completed(task, queue))
 
     def get_run(self, person: Person, asked: ById) -> RunView:
         view = self._storage.run(asked.id).wait()
-        if view.state != RunState.WAITING:
-            return view
-        return self._live.run(view, self._storage.task_record(view.task).wait())
+        task = self._storage.task_record(view.task).wait()
+        if task.mode == QUEUE:
+            items = self._storage.beginnings(task.id, [view.seq]).wait()
+            view = replace(view, item=items.get(view.seq))
+        return self._live.run(view, task)
 
     # ---- changes
 

@@ -17,9 +17,12 @@ from master.events import Ring
 from master.intake import to_wake
 from master.live import Live
 from master.mailbox import FEW, Mailbox, Parked, Window, Windows
+from master.queue_board import Offer
+from master.queue_hub import QueueHub
 from master.records import Run, Task
 from master.roster import Roster
 from master.storage import Storage
+from master.task import QUEUE
 from master.waiters import Waiters
 from utils import failpoint, getLogger
 from wire.errors import Refusal, Refused
@@ -54,6 +57,7 @@ class Dispatcher:
         self._live = live
         self._strays_said_at = -STRAYS_SAID_S
         self.mailbox = Mailbox()
+        self.queues = QueueHub(storage, roster, live, self.mailbox, self.look, self._tell_queue)
         self._windows = Windows(self.mailbox, self.look, is_free)
         self._calm = Calm()
         self.listeners: list[Callable[[Task], None]] = []  # are told of every task that changed
@@ -66,7 +70,8 @@ class Dispatcher:
         older = self.mailbox.park(parked)
         if older is not None:
             _answer_empty(older)
-        if self._windows.is_out(agent) or not self._calm.covers(agent, poll):
+        has_offer = self.queues.parks(agent, poll.free)
+        if has_offer or self._windows.is_out(agent) or not self._calm.covers(agent, poll):
             self.look(agent)
 
     def look(self, agent: str) -> bool:
@@ -86,22 +91,25 @@ class Dispatcher:
             parked.again = True
         else:
             parked.looking = True
+            offer = self.queues.offer(agent, parked.poll.free)
             # The store cannot grow older while it is open: whoever has polled before only says so.
-            verb = self._storage.poll(
-                agent, parked.poll, may_hold=not self._roster.has_polled(agent)
-            )
-            verb.then(partial(self._looked, parked))
+            is_first = not self._roster.has_polled(agent)
+            verb = self._storage.poll(agent, parked.poll, offer.levels, may_hold=is_first)
+            verb.then(partial(self._looked, parked, offer))
         return True
 
-    def _looked(self, parked: Parked, outcome: PollAnswer | BaseException) -> None:
+    def _looked(self, parked: Parked, offer: Offer, outcome: PollAnswer | BaseException) -> None:
         parked.looking = False
         failpoint("claimed")
+        changed = Changed()
         if isinstance(outcome, BaseException):
             self._failed(parked, outcome)
         else:
+            changed = outcome.changed
             self._note(parked, outcome)
             self._answered(parked, outcome)
-            self.apply(outcome.changed)
+            self.apply(changed)
+        self.queues.looked(parked.agent, offer, changed)
         self._windows.looked(parked.agent)
 
     def _note(self, parked: Parked, outcome: PollAnswer) -> None:
@@ -174,16 +182,22 @@ class Dispatcher:
     def apply(self, changed: Changed) -> None:
         """Tell everybody what a committed verb has changed."""
         for run in changed.runs:
-            self._ring.publish("run", run)
+            if self.queues.tells(run):
+                self._ring.publish("run", run)
             self._calm.saw(run)
             if run.state is RunState.RUNNING:
                 self._windows.handed_out(run.task, run.agent)
         for task in changed.tasks:
-            self._ring.publish("task", task, moved=task.id in changed.moved)
+            if task.mode != QUEUE:
+                self._ring.publish("task", task, moved=task.id in changed.moved)
             self._follow(task)
             self._tell(task)
+        self.queues.saw(changed)
         for agent in changed.wake:
             self.look(agent)
+
+    def _tell_queue(self, task: Task, moved: bool) -> None:
+        self._ring.publish("task", task, moved=moved)
 
     def _tell(self, task: Task) -> None:
         self._waiters.saw(task)
@@ -215,7 +229,8 @@ class Dispatcher:
 
     def grew(self, run: Run) -> None:
         """More of a run's output has arrived."""
-        self._ring.publish("output", run)
+        if self.queues.tells(run):
+            self._ring.publish("output", run)
 
     def look_for_all(self) -> None:
         """Hand-outs go on after a hold: every parked agent may have something to start."""
@@ -246,6 +261,10 @@ class Dispatcher:
 
     def opened(self, task: Task, agents: list[str]) -> None:
         """A new task: wake those of its agents that may start now."""
+        if task.mode == QUEUE:
+            self.queues.opened(task)
+            self._tell(task)
+            return
         for agent in agents:
             self._calm.disturb(agent)
         self._ring.publish("task", task)
@@ -260,7 +279,11 @@ class Dispatcher:
 
         Blocks the greenlet. Reading them anew mends whatever a lost wake left behind.
         """
-        for task in self._storage.active_tasks().wait():
+        tasks = self._storage.active_tasks().wait()
+        self.queues.load(tasks)
+        for task in tasks:
+            if task.mode == QUEUE:
+                continue
             window = self._windows.get(task.id)
             if window is None or _starved(window):
                 agents = self._storage.waiting_agents(task.id, WAITING_AT_ONCE).wait()

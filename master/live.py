@@ -13,7 +13,7 @@ from master import views
 from master.changes import Hold
 from master.records import Run, Task
 from master.roster import Roster
-from master.task import waiting_reason
+from master.task import QUEUE, waiting_reason
 from master.waves import is_released
 from utils import iso
 from wire.states import AgentState, RunState
@@ -51,7 +51,7 @@ class Live:
 
     def run(self, view: RunView, task: Task) -> RunView:
         """The run; if it waits, with the reason."""
-        if view.state != RunState.WAITING:
+        if view.state != RunState.WAITING or task.mode == QUEUE:
             return view
         reason = waiting_reason(
             task,

@@ -40,6 +40,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._parked: dict[str, Parked] = {}  # in the order of their deadlines
+        self.on_left: Callable[[str], None] = lambda agent: None  # a poll waits no more
 
     def __len__(self) -> int:
         return len(self._parked)
@@ -58,6 +59,7 @@ class Mailbox:
         if self._parked.get(parked.agent) is not parked:
             return False
         del self._parked[parked.agent]
+        self.on_left(parked.agent)
         return True
 
     def overdue(self, now: float) -> list[Parked]:
@@ -70,6 +72,7 @@ class Mailbox:
                 found.append(parked)
         for parked in found:
             del self._parked[parked.agent]
+            self.on_left(parked.agent)
         return found
 
     def all(self) -> list[Parked]:

@@ -88,9 +88,17 @@ def state_of(task: Task, queue: Queue, now: float) -> QueueState:
         retrying=retrying(task, queue),
         takable=is_now and has_place(task),
         next_at=None if is_now else at,
+        room=_room(queue, now),
         per_agent=queue.per_agent,
         agents_max=queue.agents_max,
     )
+
+
+def _room(queue: Queue, now: float) -> int | None:
+    if queue.rate is None:
+        return None
+    cost = min(queue.batch, queue.burst)
+    return max(0, int((filled(queue, now).tokens + ROUNDING) // cost))
 
 
 def _takable_at(task: Task, queue: Queue, now: float) -> float | None:

@@ -23,6 +23,7 @@ LEAST_RATE = 1e-4  # one item in three hours
 MAX_BURST = 1_000_000
 MAX_PER_AGENT = 1024
 MAX_AGENTS = 100_000
+MAX_LISTED = 1_000  # hosts by id, which are kept with the task
 MAX_ATTEMPTS = 100
 MAX_RETRY_PAUSE_S = 600.0
 SPLITS = ("lines", "output")
@@ -67,6 +68,12 @@ def check_mode(submission: Submission) -> Submission:
     _check_codes(submission.retry_codes)
     if not _NAME.fullmatch(submission.queue):
         raise _wrong("queue", repr(submission.queue[:80]), "1 to 63 of A-Z a-z 0-9 . _ -")
+    if not isinstance(submission.targets, str) and len(submission.targets) > MAX_LISTED:
+        raise InvalidValue(
+            f"targets: {len(submission.targets)} hosts are listed; a queue takes at most "
+            f"{MAX_LISTED}, or an expression, such as a saved group",
+            field="targets",
+        )
     _check_source(submission)
     items = texts(submission.items, batched=submission.batch > 1)
     return replace(submission, items=items, targets=submission.targets or ALL_AGENTS)

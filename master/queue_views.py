@@ -55,6 +55,14 @@ def queue_states(reader: Reader) -> list[QueueState]:
     return [state_of(task, queue, reader.now) for task, queue in found]
 
 
+def queue_holders(reader: Reader) -> dict[str, dict[str, set[str]]]:
+    """{task: {agent: runs}} of what is handed out of queues just now."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for task, agent, run in reader.rows("queue_holders"):
+        found.setdefault(task, {}).setdefault(agent, set()).add(run)
+    return found
+
+
 def queue_view(reader: Reader, id: str) -> QueueView:
     """What only the hub knows is for it to fill in. Raises NotFound, Conflict for a fan-out."""
     task, queue = _queue(reader, id)

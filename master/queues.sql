@@ -78,6 +78,13 @@ SELECT $collect($array($row(tasks, t), $row(queues, q)))
 FROM tasks t CROSS JOIN queues q
 WHERE t.state IN ('WAITING', 'RUNNING', 'PAUSED') AND q.id = t.id
 
+-- name: queue_holders
+-- The runs of queues that agents have just now.
+SELECT r.task, r.agent, r.id
+FROM tasks t CROSS JOIN queues q CROSS JOIN runs r
+WHERE t.state IN ('WAITING', 'RUNNING', 'PAUSED') AND q.id = t.id
+  AND r.task_seq = t.seq AND r.state = 'RUNNING'
+
 -- name: results_from
 -- Every item, with the run that was made of it.
 SELECT i.seq, i.items, i.content, CASE WHEN r.id IS NULL THEN NULL ELSE $row(runs, r) END

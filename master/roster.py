@@ -5,7 +5,7 @@ must outlive the process is in the store.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -60,6 +60,7 @@ class Presence(Struct, eq=False):
     joined_by: str = ""
     lives: clones.Lives = _NOBODY
     has_polled: bool = False  # since this master started, with whatever key or session
+    queues: tuple[str, ...] | None = None  # those it serves, in its order; None: it knows of none
 
 
 class Roster:
@@ -72,6 +73,7 @@ class Roster:
         self._fleet: Fleet | None = None
         self._groups: Mapping[str, str] = {}
         self.names_version = 0  # grows when a host came, or its name changed
+        self.listeners: list[Callable[[], None]] = []  # told when expressions may mean others
 
     # ---- keys
 
@@ -98,7 +100,7 @@ class Roster:
                 self._set_role(agent.key, agent.id, agent.standing)
         for key in web_keys:
             self.add_web(key)
-        self._fleet = None
+        self._changed()
         self.names_version += 1
 
     # ---- agents
@@ -122,10 +124,17 @@ class Roster:
             return [name]
         return [agent.id for agent in self._agents.values() if agent.hostname == name]
 
-    def registered(self, agent: Agent, now: float, nonce: str = "") -> str:
+    def registered(
+        self,
+        agent: Agent,
+        now: float,
+        nonce: str = "",
+        queues: Sequence[str] | None = None,
+    ) -> str:
         """An agent registered: its new session, which ends the one before.
 
-        `nonce`: of its process. A standing other than ENROLLED has no session: "".
+        `nonce`: of its process. `queues`: see Register. A standing other than ENROLLED has no
+        session: "".
         """
         presence = self.update(agent)
         self._heard(presence, now)
@@ -133,6 +142,7 @@ class Roster:
             return ""
         presence.lives = clones.registered(presence.lives, nonce)
         presence.session = secrets.token_hex(8)
+        presence.queues = None if queues is None else tuple(queues)
         return presence.session
 
     def rekeyed(self, agent: Agent) -> None:
@@ -153,7 +163,8 @@ class Roster:
             self.names_version += 1
         self._agents[agent.id] = presence
         self._set_role(agent.key, agent.id, agent.standing)
-        self._fleet = None
+        if old is None or _is_named_otherwise(old, presence):
+            self._changed()
         return presence
 
     def speaks(self, id: str, session: str, now: float) -> Presence:
@@ -206,7 +217,7 @@ class Roster:
         """
         if heartbeat.hostname != presence.hostname:
             if presence.claims is None:
-                self._fleet = None
+                self._changed()
             presence.claims = heartbeat.hostname
         presence.ip, presence.busy = heartbeat.ip, heartbeat.busy
         presence.skew_s = round(heartbeat.clock - wall, 3)
@@ -224,7 +235,7 @@ class Roster:
             presence = self._agents[id]
             merged = {**presence.labels, **changes}
             presence.labels = {name: value for name, value in merged.items() if value is not None}
-        self._fleet = None
+        self._changed()
 
     def set_standing(self, id: str, standing: Standing, reason: str = "") -> None:
         """Its key counts for that at once, and its session has ended."""
@@ -234,7 +245,7 @@ class Roster:
         presence.standing, presence.reason = standing, reason
         presence.session = None
         self._set_role(presence.key, id, standing)
-        self._fleet = None
+        self._changed()
 
     def accept_hostname(self, id: str, hostname: str) -> None:
         presence = self._agents.get(id)
@@ -244,7 +255,7 @@ class Roster:
             presence.claims = None
         presence.hostname = hostname
         self.names_version += 1
-        self._fleet = None
+        self._changed()
 
     def forget(self, id: str) -> None:
         """It was deleted: no list has it, and its key may only ask to register, in vain."""
@@ -252,7 +263,7 @@ class Roster:
         if presence is not None:
             del self._roles[presence.key]
             self.names_version += 1
-            self._fleet = None
+            self._changed()
 
     def state(self, id: str, now: float) -> AgentState:
         presence = self._agents.get(id)
@@ -270,7 +281,7 @@ class Roster:
     def set_groups(self, groups: Mapping[str, str]) -> None:
         """The saved groups, {name: expression}, that expressions may name from now on."""
         self._groups = groups
-        self._fleet = None
+        self._changed()
 
     def fleet(self) -> Fleet:
         """The hosts that can be chosen, for resolving expressions."""
@@ -284,6 +295,12 @@ class Roster:
                 self._groups,
             )
         return self._fleet
+
+    def _changed(self) -> None:
+        """Expressions may mean other hosts from now on."""
+        self._fleet = None
+        for listener in self.listeners:
+            listener()
 
     def _heard(self, presence: Presence, now: float) -> None:
         presence.heard_at = now
@@ -299,6 +316,13 @@ def state_of(presence: Presence, now: float) -> AgentState:
     if presence.session is None or missed > OFFLINE_AFTER_BEATS:
         return AgentState.OFFLINE
     return AgentState.STALE if missed > STALE_AFTER_BEATS else AgentState.ONLINE
+
+
+def _is_named_otherwise(old: Presence, new: Presence) -> bool:
+    return any(
+        getattr(old, name) != getattr(new, name)
+        for name in ("hostname", "labels", "standing", "claims")
+    )
 
 
 def _presence(agent: Agent, beat_s: float) -> Presence:

@@ -8,16 +8,18 @@ from master import audit, waves
 from master.audit import Act
 from master.books import Books, Change
 from master.changes import Changed
-from master.effects import Effects, task_of
+from master.effects import Effects, queue_of, task_of
 from master.ledger import SWEPT_AT_ONCE
-from master.records import Task
+from master.queue_claim import filled
+from master.records import Queue, Task
 from master.rolling import is_between
 from master.rows import to_json
 from master.submission import Plan, check_changes
 from master.task import resolve_parallel
 from master.transaction import Tx
+from wire.defaults import burst_of
 from wire.errors import Conflict
-from wire.requests import TaskChanges
+from wire.requests import Submission, TaskChanges
 from wire.states import ENDED_TASK, TaskState
 
 _PLAIN = ("priority", "rolling", "between_waves", "wave_pause")
@@ -70,6 +72,9 @@ def change(tx: Tx, id: str, changes: TaskChanges, act: Act) -> Changed:
     books = Books({id: _changed(task_of(tx, id), given, plan)}, tx.now)
     books.look_at(id)
     effects = Effects(tx)
+    queue = queue_of(tx, task)
+    if queue is not None:
+        effects.queue(paced(queue, plan.submission, tx.now))
     effects.apply(books.close())
     audit.append(tx, act, f"task:{id}", changes=given)
     return effects.changed()
@@ -83,6 +88,25 @@ def _changed(task: Task, given: dict[str, Any], plan: Plan) -> Task:
     if "rolling" in given:
         task = replace(task, wave_part=0)  # the new expression begins with the next wave
     return task
+
+
+def paced(queue: Queue, wanted: Submission, now: float) -> Queue:
+    """The queue as it is to go on. What its bucket holds by now stays in it, as far as it still
+    has room; a rate where there was none begins with an empty one."""
+    queue = replace(filled(queue, now), tokens_at=now)
+    burst = wanted.burst
+    if burst is None:
+        burst = burst_of(wanted.rate, queue.batch)
+    tokens = 0.0 if queue.rate is None else min(queue.tokens, float(burst))
+    return replace(
+        queue,
+        rate=wanted.rate,
+        burst=burst,
+        tokens=tokens,
+        per_agent=wanted.per_agent,
+        agents_max=wanted.agents_max,
+        max_attempts=wanted.max_attempts,
+    )
 
 
 def _open_task(tx: Tx, id: str) -> Task:

@@ -240,6 +240,10 @@ class Storage:
         """Of the queues that have not ended."""
         return self._database.reading(queue_views.queue_states)
 
+    def queue_holders(self) -> Verb[dict[str, dict[str, set[str]]]]:
+        """{task: {agent: runs}} of what is handed out of queues just now."""
+        return self._database.reading(queue_views.queue_holders)
+
     def attempts(self, run: str) -> Verb[list[AttemptView]]:
         """Those before the run's present one. Raises NotFound."""
         return self._database.reading(lambda reader: queue_views.attempts(reader, run))

@@ -86,7 +86,7 @@ def check_changes(task: Task, changes: TaskChanges) -> tuple[dict[str, Any], Pla
     if not given:
         names = ", ".join(TaskChanges.__struct_fields__)
         raise InvalidValue(f"nothing is to be changed; give one or more of {names}")
-    if _is_queue(task):
+    if task.mode == QUEUE:
         return given, check(_queue_with(task, given))
     _refuse_what_it_has_not(task, given)
     limits = {name: task.settings.get(name) for name in ("fail_count", "fail_rate")}
@@ -94,13 +94,9 @@ def check_changes(task: Task, changes: TaskChanges) -> tuple[dict[str, Any], Pla
     return given, check(Submission(script="true", targets="@*", **as_new))
 
 
-def _is_queue(task: Task) -> bool:
-    return task.settings.get("mode") == QUEUE
-
-
 def _queue_with(task: Task, given: dict[str, Any]) -> Submission:
     """Some settings of a queue bound each other: a burst is for a rate, and holds a batch."""
-    names = ("fail_count", "fail_rate", "rate", "burst", "batch")
+    names = ("fail_count", "fail_rate", "parallel", "batch", *OF_QUEUES)
     as_it_is = {name: task.settings[name] for name in names if name in task.settings}
     if given.get("rate", 1.0) is None and "burst" not in given:
         as_it_is["burst"] = None

@@ -55,6 +55,7 @@ class Fleet:
         self._saved = groups or {}
         self._given: Mapping[str, set[str]] = {}
         self._meant: dict[str, set[str]] = {}
+        self._is_forgiving = False
         self.by_id = {host.id: host for host in hosts}
         self.by_name: dict[str, list[str]] = {}
         self.by_label: dict[str, dict[str, set[str]]] = {}
@@ -75,6 +76,18 @@ class Fleet:
         other._given = {name: ids & self.by_id.keys() for name, ids in given.items()}
         other._meant = {}
         return other
+
+    def forgiving(self) -> "Fleet":
+        """The same hosts, for an expression that was sound when it was written down: names that
+        nobody bears any more, or several, are passed over, and saved groups that are gone."""
+        other = copy.copy(self)
+        other._is_forgiving = True
+        other._meant = {}
+        return other
+
+    def meant(self, expression: str) -> frozenset[str]:
+        """As `resolve`, in no order."""
+        return frozenset(self._chosen(expression, ()))
 
     def resolve(self, expression: str) -> list[str]:
         """Agent ids that the expression names, in order of their hostnames.
@@ -131,6 +144,8 @@ class Fleet:
         if name in self._meant:
             return self._meant[name]
         if name not in self._saved or name in within:
+            if self._is_forgiving:
+                return set()
             raise _wrong(
                 f"there is no saved group @{name}; hosts with a label are @label:value, all are @*"
             )
@@ -153,6 +168,8 @@ class Fleet:
         names = _expand(operand)
         ids = {name for name in names if name in self.by_id}
         missing = [name for name in names if name not in self.by_name and name not in ids]
+        if self._is_forgiving:
+            return ids | self._ids(name for name in names if len(self.by_name.get(name, ())) == 1)
         for name in missing:
             if (host := self._renamed.get(name)) is not None:
                 raise _wrong(

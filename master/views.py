@@ -128,6 +128,7 @@ def task_view(task: Task) -> TaskView:
         plan=task.plan,
         wave=_wave_view(task),
         stop=task.stop,
+        mode=task.mode,
     )
 
 
@@ -233,6 +234,7 @@ def run_view(run: Run) -> RunView:
         survivors=run.survivors,
         left_running=run.left_running,
         seq=run.seq,
+        due_at=iso(run.due_at),
     )
 
 

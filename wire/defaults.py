@@ -52,5 +52,6 @@ def left_open(submission: Submission) -> Submission:
 
 
 def burst_of(rate: float | None, batch: int) -> int:
-    """What may be taken at once where nobody says: a tenth of a second's worth, and a batch."""
-    return max(batch, 1, math.ceil((rate or 0.0) / 10))
+    """Items that may be taken at once where nobody says: a quarter of a second's worth, so that
+    no short stall of the master costs any of the rate, and at least a batch."""
+    return max(batch, 1, math.ceil((rate or 0.0) / 4))

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from wire.queues import QueueView
 from wire.states import RunState
 
 
@@ -111,6 +112,8 @@ class TaskView(Struct):
     schedule: str | None = None  # id of the schedule that made it
     due_at: str | None = None  # the instant at which that was due
     plan: str | None = None  # id of the plan of which it is a step's task
+    mode: str = "fan_out"  # or "queue"
+    queue: QueueView | None = None  # of a queue; only get_task fills it
 
 
 class RunView(Struct):
@@ -134,6 +137,8 @@ class RunView(Struct):
     left_running: int
     seq: int = 0  # its place among the targets, from 0
     task_name: str | None = None  # only get_runs_of_agent fills it
+    item: str | None = None  # of a queue: its beginning
+    due_at: str | None = None  # of a queue's run that waits for its next attempt
 
 
 class GroupView(Struct):

@@ -122,7 +122,8 @@ def test_it_refuses_of_a_fan_out_what_only_a_queue_has(fields: dict[str, Any]) -
 
 
 def queue_task(**settings: Any) -> Any:
-    return make_task(settings={"mode": "queue", "rate": None, "burst": None, "batch": 1} | settings)
+    plain = {"mode": "queue", "rate": None, "burst": None, "batch": 1}
+    return make_task(mode="queue", settings=plain | settings)
 
 
 def test_it_changes_the_settings_of_a_queue() -> None:
@@ -160,9 +161,9 @@ def test_it_refuses_changes_that_the_mode_does_not_have() -> None:
 
 @pytest.mark.parametrize(
     ("rate", "batch", "burst"),
-    [(None, 1, 1), (0.5, 1, 1), (50.0, 1, 5), (1000.0, 1, 100), (1.0, 20, 20)],
+    [(None, 1, 1), (0.5, 1, 1), (50.0, 1, 13), (1000.0, 1, 250), (1.0, 20, 20)],
 )
-def test_a_burst_is_a_tenth_of_a_second_and_holds_a_batch(
+def test_a_burst_is_a_quarter_of_a_second_and_holds_a_batch(
     rate: float | None, batch: int, burst: int
 ) -> None:
     assert burst_of(rate, batch) == burst
