@@ -15,6 +15,8 @@ from tests.storage.cast import Clock
 from tests.storage.company import PASSWORD, Company
 from utils import state_dir
 from wire.errors import Internal, Pending, Refusal
+from wire.messages import Poll, Result
+from wire.states import Cause, RunState
 
 WRONG = "a wrong password"
 EVERY_DAY = {"kind": "cron", "cron": "0 3 * * *"}
@@ -84,6 +86,34 @@ def paused(house: Company) -> str:
 
 def run_of(house: Company) -> str:
     return str(house.call("get_runs", house.alice, task=house.task())["items"][0]["id"])
+
+
+def queue(house: Company, **fields: Any) -> str:
+    submission = {"script": "true", "mode": "queue", "open": True, "items": ["a"], **fields}
+    return str(house.call("add_task", house.alice, submission=submission)["id"])
+
+
+def with_dead_item(house: Company) -> str:
+    """A queue whose one item has failed as often as it is tried."""
+    house.storage.release(of_system("handouts.release")).wait()  # see `held`
+    agent, task = house.enrolled(), queue(house, max_attempts=1)
+    poll = Poll(session="", instance="i", hw=0, free=1)
+    (grant,) = house.storage.poll(agent, poll, [(task,)]).wait().grants
+    house.storage.finish(
+        agent,
+        Result(
+            session="",
+            hw=grant.grant,
+            free=1,
+            run=grant.run,
+            attempt=1,
+            grant=grant.grant,
+            state=RunState.FAILED,
+            cause=Cause.EXIT,
+            code=1,
+        ),
+    ).wait()
+    return task
 
 
 def held(house: Company) -> dict[str, Any]:
@@ -187,6 +217,9 @@ EXAMPLES: dict[str, Make] = {
     "resume_task": lambda house: {"id": paused(house)},
     "change_task": lambda house: {"id": house.task(), "changes": {"priority": 7}},
     "cancel_run": lambda house: {"id": run_of(house)},
+    "add_items": lambda house: {"id": queue(house), "upload": "u", "start": 0, "items": ["b"]},
+    "close_queue": lambda house: {"id": queue(house)},
+    "put_back": lambda house: {"id": with_dead_item(house)},
     "set_labels": lambda house: {"labels": {house.enrolled(): {"env": "prod"}}},
     "release_handouts": held,
     "accept_agent": lambda house: {"id": pending(house)},
