@@ -13,6 +13,7 @@ from webserver.plan_draft import (
     PlanDraft,
     change,
     fresh_plan,
+    hide_secrets,
     plan_from,
     plan_of_form,
     spec_of,
@@ -52,6 +53,7 @@ async def submit_form(request: web.Request, caller: Caller) -> web.StreamRespons
 async def _page(
     request: web.Request, caller: Caller, draft: PlanDraft, status: int = 200
 ) -> web.Response:
+    hide_secrets(draft)
     return await framed(
         request,
         caller,

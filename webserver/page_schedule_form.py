@@ -13,7 +13,7 @@ from webserver.draft_saved import DraftSaved, shown_saved
 from webserver.forms import filters, own_form, see
 from webserver.page_draft import draft_from
 from webserver.page_frame import framed
-from webserver.plan_draft import MAX_STEPS, NEEDS, change
+from webserver.plan_draft import MAX_STEPS, NEEDS, change, hide_secrets
 from webserver.rendering import render
 from webserver.schedule_draft import (
     KINDS,
@@ -132,6 +132,8 @@ async def _form_page(
     status: int = 200,
 ) -> web.Response:
     preview = await _preview(request, caller, draft)
+    if draft.plan is not None:
+        hide_secrets(draft.plan)
     return await framed(
         request,
         caller,

@@ -143,12 +143,25 @@ def plan_from(spec: PlanSpec) -> PlanDraft:
     ]
     if msgspec.to_builtins(spec_of(draft)) != msgspec.to_builtins(spec) or draft.is_wrong:
         draft.text = as_json(spec)
-    draft.asks_secrets = any(
-        "" in (*task.secrets.values(), *task.secret_files.values())
-        for step in spec.steps
-        for task in step.tasks
-    )
+    hide_secrets(draft)
     return draft
+
+
+def hide_secrets(draft: PlanDraft) -> None:
+    """Before it is shown: no page has the values of secrets, also of what was typed just now."""
+    if draft.text is None:
+        return
+    try:
+        spec = parse_json(draft.text.encode(), PlanSpec)
+    except (Malformed, InvalidValue):
+        return
+    tasks = [task for step in spec.steps for task in step.tasks]
+    for task in tasks:
+        task.secrets = dict.fromkeys(task.secrets, "")
+        task.secret_files = dict.fromkeys(task.secret_files, "")
+    draft.asks_secrets = any(task.secrets or task.secret_files for task in tasks)
+    if draft.asks_secrets:
+        draft.text = as_json(spec)
 
 
 def as_json(spec: PlanSpec) -> str:

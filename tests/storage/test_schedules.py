@@ -11,7 +11,7 @@ from master.schedule import BACKLOG
 from master.schedule_aims import ScheduleAims
 from tests.factories import make_callback
 from tests.storage.schedule_world import ACT, AUTH, DAY_S, VAULT, world
-from wire.errors import Conflict, InvalidValue, NotFound
+from wire.errors import Conflict, Forbidden, InvalidValue, NotFound
 from wire.plans import PlanSpec, PlanStep
 from wire.requests import ById, Saved, Submission
 from wire.schedules import (
@@ -224,6 +224,23 @@ def make_spec(*scripts, **fields):
 
 def plans_of(town):
     return town.store.plans.page(100, None).wait().items
+
+
+def test_a_limited_operator_schedules_plans_of_their_hosts_alone(town):
+    alice, town.world.alice = town.world.alice, Person("otto", "operator", hosts="web01")
+    with pytest.raises(Forbidden, match="db1"):
+        town.add(plan=make_spec("true"))
+    spec = make_spec("true")
+    spec.steps[0].tasks[0].targets = "web01"
+    mine = town.add(plan=spec)
+    with pytest.raises(Forbidden, match="db1"):
+        town.change(mine.id, plan=make_spec("true"))
+    town.world.alice = alice
+    others = town.add(name="of alice", plan=make_spec("true"))
+    town.world.alice = Person("otto", "operator", hosts="web01")
+    for act in (town.pause, town.run, town.remove):
+        with pytest.raises(Forbidden, match="db1"):
+            act(others.id)
 
 
 def test_it_makes_a_plan_for_each_due_instant(town):

@@ -269,3 +269,15 @@ def test_it_reads_the_join_string_from_a_file_that_may_be_gone(tmp_path, setting
 def test_it_says_that_a_join_file_cannot_be_read(tmp_path):
     with pytest.raises(StartError, match="cannot be read"):
         agent.settings.Settings(join_file=tmp_path).join_string()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate\n"])
+def test_it_refuses_a_file_without_certificates(capsys, tmp_path, content):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SystemExit):
+        load_settings(PROGRAMS["mschedule-master"], "master", [f"--callback-ca={path}"], {})
+    error = capsys.readouterr().err
+    assert "callback_ca" in error
+    assert f"must be a file of certificates in PEM; {path}" in error

@@ -72,6 +72,18 @@ async def browser(stranger):
     return stranger
 
 
+async def test_it_never_puts_secrets_back_into_the_page(browser, master):
+    secret = Submission(script="true", targets="@*", secrets={"TOKEN": "correct horse"})
+    spec = PlanSpec(name="ship", steps=[PlanStep("try", [secret])])
+    master.answer("add_plan", InvalidValue("name is taken", field="name"))
+    given = {"spec": msgspec.json.encode(spec).decode(), "key": "k1"}
+    page = await (await send(browser, "/plans/new", given)).text()
+    assert master.asked("add_plan")[0].spec == spec
+    assert "TOKEN" in page
+    assert "correct horse" not in page
+    assert "empty values here: type them" in page
+
+
 # ---- the API
 
 
