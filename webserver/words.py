@@ -69,11 +69,17 @@ def settings_in_words(settings: Mapping[str, Any]) -> list[Setting]:
     """The settings of a task, unusual ones first, each group in the order of `_SETTINGS`."""
     usual = spelled_out(Submission(mode=settings.get("mode", FAN_OUT)))
     shown = [
-        Setting(label, _value(name, settings[name]), settings[name] == getattr(usual, name))
+        _setting(name, label, settings[name], getattr(usual, name))
         for name, label in _SETTINGS.items()
         if name in settings
     ]
     return sorted(shown, key=lambda setting: setting.usual)
+
+
+def _setting(name: str, label: str, value: Any, usual: Any) -> Setting:
+    """What was left open is as usual."""
+    value = usual if value is None else value
+    return Setting(label, _value(name, value), value == usual)
 
 
 def _value(name: str, value: Any) -> str:

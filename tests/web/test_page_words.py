@@ -1,5 +1,6 @@
 """What pages say of a submission, and how they read what was typed."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +153,10 @@ def test_it_blames_the_field_that_cannot_be_read(name, text):
 def test_it_takes_an_empty_duration_for_the_usual_one(name):
     draft = Draft(fresh_draft().texts | {name: ""})
     assert getattr(submission_of(draft), name) == getattr(Submission(), name)
+
+
+def test_what_a_schedule_leaves_open_is_as_usual():
+    shown = settings_in_words(msgspec.to_builtins(Submission(targets="@*", timeout=60.0)))
+    assert [one.label for one in shown if not one.usual] == ["Hosts", "Time limit of a run"]
+    (at_once,) = [one for one in shown if one.label == "At once"]
+    assert at_once.words == "1"
