@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _measure(storage: Storage, count: int, figures: dict[str, float]) -> None:
-    agents = _enrol(storage, count)
+    agents = enrol(storage, count)
     begin = time.perf_counter()
     storage.add_task(_task(agents), ACT).wait()
     figures["add_task_ms"] = (time.perf_counter() - begin) * 1000
@@ -88,10 +88,10 @@ class _BusyHub:
             gevent.sleep(0)
 
 
-def _enrol(storage: Storage, count: int) -> list[str]:
+def enrol(storage: Storage, count: int) -> list[str]:
     token = storage.make_join_token("agent", "benchmark").wait().secret
     agents = [new_id() for _ in range(count)]
-    _pipelined(
+    pipelined(
         storage.enrol(f"key-{id}", _register(id, number, token), ACT)
         for number, id in enumerate(agents)
     )
@@ -136,7 +136,7 @@ def _task(agents: list[str]) -> NewTask:
 def _claims(storage: Storage, agents: list[str], hw: int = 0) -> tuple[float, dict[str, Any]]:
     """Claims a second, and the grant of each agent."""
     begin = time.perf_counter()
-    answers: list[PollAnswer] = _pipelined(
+    answers: list[PollAnswer] = pipelined(
         storage.poll(id, Poll(session="", instance=INSTANCE, hw=hw, free=1)) for id in agents
     )
     rate = len(agents) / (time.perf_counter() - begin)
@@ -146,7 +146,7 @@ def _claims(storage: Storage, agents: list[str], hw: int = 0) -> tuple[float, di
 
 def _results(storage: Storage, grants: dict[str, Any]) -> float:
     begin = time.perf_counter()
-    _pipelined(storage.finish(id, _result(grant)) for id, grant in grants.items())
+    pipelined(storage.finish(id, _result(grant)) for id, grant in grants.items())
     return len(grants) / (time.perf_counter() - begin)
 
 
@@ -190,7 +190,7 @@ def _median_ms(work: Callable[[], object], times: int) -> float:
     return statistics.median(taken)
 
 
-def _pipelined(verbs: Iterable[Verb[Any]]) -> list[Any]:
+def pipelined(verbs: Iterable[Verb[Any]]) -> list[Any]:
     """All results in order; never more than IN_FLIGHT verbs at once."""
     results: list[Any] = []
     failed: list[BaseException] = []
