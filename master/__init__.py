@@ -181,6 +181,7 @@ class Master:
             self._roster.role_of,
             rates=Rates(ALLOWANCES),
             on_empty=self._dispatcher.read_all,
+            on_forbidden=self._manager.overreached,
         )
 
     def serve(self) -> None:

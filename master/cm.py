@@ -38,7 +38,7 @@ from master.storage import Storage
 from utils import VERSION, failpoint, getLogger
 from wire.audit import GetAudit
 from wire.callbacks import AddCallback, ChangeCallback, ListDeliveries
-from wire.errors import Conflict, InvalidValue, NotEnrolled, Refused
+from wire.errors import Conflict, Forbidden, InvalidValue, NotEnrolled, Refused
 from wire.host_groups import GetHostGroup, PutHostGroup
 from wire.joining import AcceptHostname, AddJoinToken, RevokeAgent
 from wire.keys import fingerprint
@@ -142,6 +142,7 @@ class ConnectionManager:
         self._scripts = scripts
         self._clock = clock
         self._foreign = Foreign()
+        self._names_for_people: frozenset[str] = frozenset()
         self.refusals = Refusals(storage.note, clock)
         reception = Reception(gate, self.refusals, roster.is_web)
         self._asked = reception.looking
@@ -155,6 +156,14 @@ class ConnectionManager:
     def methods(self) -> dict[str, Method[Any] | dict[str, Method[Any]]]:
         """The whole surface: what is not here can't be called."""
         register = Method(frozenset({STRANGER, AGENT, REFUSED}), Register, self.register)
+        for_people = {
+            **self._for_people(),
+            **self._of_schedules(),
+            **self._of_plans(),
+            **self._of_callbacks(),
+            **self._of_queues(),
+        }
+        self._names_for_people = frozenset(for_people)
         return {
             "sendmsg": {
                 "register": register,
@@ -166,11 +175,7 @@ class ConnectionManager:
                 "done": Method(ONLY_AGENT, Done, self.done),
             },
             "take_task": Method(ONLY_AGENT, Poll, self.take_task),
-            **self._for_people(),
-            **self._of_schedules(),
-            **self._of_plans(),
-            **self._of_callbacks(),
-            **self._of_queues(),
+            **for_people,
         }
 
     def _for_people(self) -> dict[str, Method[Any]]:
@@ -394,6 +399,13 @@ class ConnectionManager:
                 ById, "admin", "delivery.resend", desk.resend_delivery
             ),
         }
+
+    def overreached(self, call: Call) -> None:
+        """A host has called what is for people, as no agent does by itself: a key may be stolen."""
+        caller = call.caller
+        if caller.id and call.method in self._names_for_people:
+            act = audit.of_agent(caller.id, "agent.overreach", caller.address)
+            self.refusals.note(act, f"method:{call.method}", Forbidden())
 
     # ---- strangers
 

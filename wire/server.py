@@ -86,7 +86,7 @@ class Server:
     a right away works on the next call of an open connection; unknown keys are
     (STRANGER, ""). A nested mapping in `methods` is dispatched by the `type` of its
     {"type": …, "payload": {…}} argument. `on_empty` is called each time that all messages which
-    had arrived were dealt with.
+    had arrived were dealt with; `on_forbidden` with each call that its caller has no right to.
     """
 
     def __init__(
@@ -98,8 +98,10 @@ class Server:
         limits: Mapping[str, Limit] = LIMITS,
         rates: Rates | None = None,
         on_empty: Callable[[], None] = lambda: None,
+        on_forbidden: Callable[[Call], None] = lambda call: None,
     ) -> None:
         self._methods = methods
+        self._on_forbidden = on_forbidden
         self._role_of = role_of
         self._limits = limits
         self._rates = rates or Rates({})  # None: peers may send as fast as they like
@@ -253,6 +255,7 @@ class Server:
         elif entry is not None and any(role in each.roles for each in entry.values()):
             method, args = method_of_type(call, entry, args)
         if method is None or role not in method.roles:
+            self._on_forbidden(call)
             raise Forbidden(f"{role} may not call {call.method!r}")
         if len(memoryview(args)) > limit.args_bytes:
             raise TooLarge(f"{call.method} takes at most {limit.args_bytes} bytes from {role}")

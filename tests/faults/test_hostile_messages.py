@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.faults.test_hostile_frames import resident_bytes
+from master.refusals import MOST_OF_ONE
+from tests.faults.test_hostile_frames import resident_bytes, settle
 from tests.storage.company import Company
 from tests.wire_peers import Bare
 from utils import state_dir
@@ -232,6 +233,17 @@ def test_hand_outs_went_on_though_she_said_that_the_store_was_older(siege):
 def test_she_was_heard_to_the_end(siege):
     """Nothing of it has put her in quarantine, in which no message of hers would be looked at."""
     assert siege.company.master._roster.role_of(siege.key)[0] == "agent"
+
+
+def test_what_is_for_people_is_written_down_when_a_host_calls_it_but_not_without_end(siege):
+    company = siege.company
+    before = company.last_act()
+    for _ in range(50):
+        siege.send(siege.message("add_task", {"auth": {"token": None}}))
+    settle(siege.mallory)
+    acts = company.acts_since(before)
+    assert set(acts) == {(siege.id, "agent.overreach", "forbidden")}
+    assert len(acts) <= MOST_OF_ONE
 
 
 def test_what_she_has_sent_takes_no_room(siege):
