@@ -240,11 +240,16 @@ class World:
         process.round()
 
     def finish(self) -> None:
-        """Everything ends, and what waits comes to its turn; what is put off is not waited for."""
+        """Everything ends, and what waits comes to its turn; what is put off is not waited for.
+
+        Nobody may have looked when the clock showed its latest, before it was set back: it comes
+        there once more.
+        """
+        self.advance(max(spans[-1].shown for spans in self.facts.spans.values()))
         for id, timing in self.timings.items():
             self.facts.spans[id][-1].until -= timing.splay
         process = self.processes[0]
-        process.round()  # the last thing that happened may have turned the clock to a due second
+        process.round()
         while process.storage.count_active_tasks().wait() or process.storage.plans.held_up().wait():
             for task in process.storage.active_tasks().wait():
                 process.dispatcher.apply(process.storage.cancel_task(task.id, ACT).wait())
