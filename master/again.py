@@ -12,11 +12,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master import intake, sealing
+from master import intake, queue_again, sealing
 from master.audit import Act
 from master.changes import NewTask, Retried, Retry
+from master.effects import queue_of
 from master.reach import check_reach
-from master.records import Task
+from master.records import Queue, Task
 from master.rows import TaskRow, to_json
 from master.secrets import Vault
 from master.targets import some
@@ -73,6 +74,9 @@ def retry(tx: Tx, wanted: Retry, act: Act, vault: Vault | None = None) -> Retrie
     old = tx.task(wanted.task)
     if old is None:
         raise NotFound(f"no task has the id {wanted.task}")
+    queue = queue_of(tx, old)
+    if queue is not None:
+        return _retry_queue(tx, wanted, old, queue, act, vault)
     states = to_json(wanted.states)
     hosts = hosts_of(tx.row("targets_of_task", task_seq=old.seq, states=states))
     _refuse_none(hosts, wanted.states)
@@ -84,6 +88,22 @@ def retry(tx: Tx, wanted: Retry, act: Act, vault: Vault | None = None) -> Retrie
     task = intake.add_task(tx, new, act).task
     waiting = tuple(intake.to_wake(new, task))
     return Retried(task, True, waiting, tuple(hosts.left_out))
+
+
+def _retry_queue(
+    tx: Tx, wanted: Retry, old: TaskRow, queue: Queue, act: Act, vault: Vault | None
+) -> Retried:
+    """Its items are what is repeated; who takes them is looked up as it was for the old one."""
+    queue_again.check(old, wanted.states, wanted.reach)
+    new = replace(
+        _new_task(tx, wanted, old, []),
+        expires_in=old.expires_at - old.created_at,
+        settings=old.settings,
+        queue=queue_again.as_it_was(queue),
+        secrets=sealing.reseal(tx, old, wanted.id, vault),
+    )
+    made = intake.add_task(tx, new, act).task
+    return Retried(queue_again.fill(tx, made, old, queue, wanted.states), True)
 
 
 def _made_before(tx: Tx, wanted: Retry) -> Task | None:

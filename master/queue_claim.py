@@ -58,12 +58,6 @@ def payable_at(queue: Queue, cost: int, now: float) -> float:
     return now if missing <= ROUNDING else now + missing / queue.rate
 
 
-def at_pace(queue: Queue, rate: float | None, burst: int, now: float) -> Queue:
-    """The queue with another rate, as from now. A bucket that had none begins full."""
-    tokens = float(burst) if queue.rate is None else min(float(burst), filled(queue, now).tokens)
-    return replace(queue, rate=rate, burst=burst, tokens=tokens, tokens_at=now)
-
-
 # ---- what there is to take
 
 

@@ -103,6 +103,30 @@ ORDER BY r.seq LIMIT :limit
 SELECT substr(i.content, 1, :characters) FROM items i
 WHERE i.task_seq = :task_seq AND i.seq = :seq
 
+-- name: copy_items_of_runs
+-- Of the runs in a state, but for batches that are done in part; numbered from :first on.
+INSERT INTO items (task_seq, seq, items, content)
+SELECT :task_seq, :first + ROW_NUMBER() OVER () - 1, i.items, i.content
+FROM runs r CROSS JOIN items i
+WHERE r.task_seq = :old_seq AND r.state = :state AND r.failed_items = '[]'
+  AND i.task_seq = r.task_seq AND i.seq = r.seq
+
+-- name: copy_items_not_taken
+INSERT INTO items (task_seq, seq, items, content)
+SELECT :task_seq, :first + i.seq, i.items, i.content
+FROM items i
+WHERE i.task_seq = :old_seq AND i.seq >= :taken
+
+-- name: partial_items
+SELECT r.seq, i.content, r.failed_items
+FROM runs r CROSS JOIN items i
+WHERE r.task_seq = :task_seq AND r.state = :state AND r.seq > :after AND r.failed_items <> '[]'
+  AND i.task_seq = r.task_seq AND i.seq = r.seq
+ORDER BY r.seq LIMIT :limit
+
+-- name: count_items
+SELECT SUM(i.items) FROM items i WHERE i.task_seq = :task_seq
+
 -- name: first_items
 SELECT i.seq FROM items i WHERE i.task_seq = :task_seq ORDER BY i.seq LIMIT :limit
 

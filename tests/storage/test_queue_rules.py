@@ -2,9 +2,12 @@
 
 import pytest
 
+from master import queue_again
+from master.changes import Retry
+from master.ids import new_id
 from tests.storage.cast import by, make_poll
 from tests.storage.queues import counts, enrol, put_back, results, run_of, silence, submit
-from wire.errors import Conflict, NotFound
+from wire.errors import Conflict, Forbidden, InvalidValue, NotFound
 from wire.states import RunState, Standing, TaskState
 
 # ---- pace and places
@@ -293,3 +296,57 @@ def test_an_agent_that_is_not_enrolled_is_given_nothing(house):
     task = submit(house, "a")
     house.store.bury_agent(web.id, Standing.REVOKED, "gone", by()).wait()
     assert web.poll(task).grants == []
+
+
+# ---- a retry of what did not succeed
+
+
+def retry(house, task, *states, **values):
+    given = {"id": new_id(), "task": task.id, "states": states, "created_by": "alice", **values}
+    return house.store.retry_task(Retry(**given), by()).wait()
+
+
+def test_a_retry_is_a_queue_of_what_did_not_succeed(house):
+    (web,) = enrol(house, "web01")
+    task = submit(house, *"abcdef", max_attempts=1, name="scans", rate=50.0, burst=9)
+    for state in (RunState.SUCCEED, RunState.FAILED, RunState.TIMEOUT, RunState.FAILED):
+        web.finish(web.take(task), state)
+    house.store.cancel_task(task.id, by()).wait()
+    retried = retry(house, task, RunState.FAILED, RunState.CANCELLED, RunState.TIMEOUT)
+    new = retried.task
+    assert (retried.created, new.retry_of, new.total, new.open) == (True, task.id, 5, False)
+    assert [one.items for one in results(house, new)] == [["b"], ["d"], ["e"], ["f"], ["c"]]
+    view = house.store.queue_view(new.id).wait()
+    assert (view.queue, view.items, view.rate, view.burst) == ("scans", 5, 50.0, 9)
+    for grant in web.poll(new, free=9).grants:
+        web.finish(grant)
+    assert house.task(new.id).state is TaskState.SUCCEED
+
+
+def test_a_retry_takes_of_a_batch_what_is_not_done(house):
+    (web,) = enrol(house, "web01")
+    task = submit(house, *"abcdef", batch=3, max_attempts=1)
+    first, second = web.poll(task, free=2).grants
+    web.finish(first, failed_items=[0, 2])
+    web.fail(second)
+    new = retry(house, task, RunState.FAILED).task
+    assert [one.items for one in results(house, new)] == [["d", "e", "f"], ["a", "c"]]
+    assert house.store.queue_view(new.id).wait().items == 5
+
+
+def test_a_retry_of_a_queue_needs_something_that_may_be_repeated(house):
+    (web,) = enrol(house, "web01")
+    task = submit(house, "a", "b")
+    web.finish(web.take(task))
+    with pytest.raises(InvalidValue, match="no run of the task is FAILED"):
+        retry(house, task, RunState.FAILED)
+    with pytest.raises(Forbidden, match="limited"):
+        retry(house, task, RunState.FAILED, reach=frozenset([web.id]))
+
+
+def test_a_retry_of_a_queue_of_many_runs_is_refused_with_what_would_be_right(house, monkeypatch):
+    monkeypatch.setattr(queue_again, "MOST_RUNS", 2)
+    task = submit(house, *"abc")
+    house.store.cancel_task(task.id, by()).wait()
+    with pytest.raises(Conflict, match="3 runs; at most 2 are retried"):
+        retry(house, task, RunState.CANCELLED)
