@@ -10,6 +10,19 @@ SELECT $collect($row(attempts, a))
 FROM $each(:ids) j CROSS JOIN attempts a
 WHERE a.id = j.value
 
+-- name: update_retries
+-- What a run's other attempt has of its own; the run's version was looked at already.
+UPDATE runs SET
+    agent = new.agent, hostname = new.hostname, due_at = new.due_at, tries = new.tries,
+    failed_items = new.failed_items
+FROM (
+    SELECT j.value ->> 0 AS id, j.value ->> 1 AS agent, j.value ->> 2 AS hostname,
+           CAST(j.value ->> 3 AS DOUBLE PRECISION) AS due_at, CAST(j.value ->> 4 AS BIGINT) AS tries,
+           j.value ->> 5 AS failed_items
+    FROM $each(:rows) j
+) AS new
+WHERE runs.id = new.id
+
 -- name: update_queues
 UPDATE queues SET $set(queues), row_version = new.row_version + 1
 FROM (SELECT $changes(queues) FROM $each(:rows) j) AS new

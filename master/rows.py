@@ -132,9 +132,8 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "output_sha256",
         "output_gap",
     ),
+    # What only another attempt changes is written by `update_retries`, for the few of which it is.
     "runs": (
-        "agent",
-        "hostname",
         "attempt",
         "state",
         "reason",
@@ -155,9 +154,6 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "output_sha256",
         "output_gap",
         "cancelled_by",
-        "due_at",
-        "tries",
-        "failed_items",
     ),
 }
 

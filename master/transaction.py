@@ -7,6 +7,7 @@ its own: `keep` lets the verbs after it see what it put, `drop` leaves nothing o
 read; otherwise Stale, and the whole transaction is rolled back and decided again.
 """
 
+import operator
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple
@@ -147,6 +148,7 @@ class Tx:
         self._open: dict[str, set[str]] = {}  # runs of an agent that are open, or were
         self._to_claim: set[str] = set()  # agents that are going to claim
         self._claimable: dict[str, list[str]] = {}
+        self._retried: set[str] = set()  # runs with another attempt
         self._replaced: list[RunRow] = []  # as they were when their verdict was UNKNOWN
         self._sweeps: list[Sweep] = []
         self._own_sweeps: list[Sweep] = []
@@ -375,6 +377,8 @@ class Tx:
             old = self._runs.base.get(id)
             if old is not None and _is_replaced(old, run):
                 self._replaced.append(old)
+            if old is not None and _of_retries(old) != _of_retries(run):
+                self._retried.add(id)
         for table in self._tables:
             table.keep()
         self._sweeps += self._own_sweeps
@@ -415,6 +419,7 @@ class Tx:
         """Write what was kept."""
         for table in self._tables:
             self._write(table)
+        self._write_retries()
         self._write_history()
         self._write_sweeps()
         self._write_chunks()
@@ -522,6 +527,13 @@ class Tx:
             raise Stale(f"{len(changed) - written} of {len(changed)} {table.name} had changed")
         table.written()
 
+    def _write_retries(self) -> None:
+        if not self._retried:
+            return
+        runs = [run for id in self._retried if (run := self._runs.base[id]) is not None]
+        self.execute("update_retries", rows=to_json([(run.id, *_of_retries(run)) for run in runs]))
+        self._retried = set()
+
     def _write_history(self) -> None:
         if not self._replaced:
             return
@@ -584,6 +596,10 @@ class Tx:
 
 
 _decode_items = msgspec.json.Decoder(list[Item]).decode
+
+
+# What only another attempt changes of a run, in the order of `update_retries`.
+_of_retries = operator.attrgetter("agent", "hostname", "due_at", "tries", "failed_items")
 
 
 def _is_replaced(old: RunRow, new: RunRow) -> bool:
