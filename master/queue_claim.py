@@ -15,6 +15,9 @@ from master.task import count, has_place, may_hand_out
 from wire.states import RunState, Standing, TaskState
 
 ROUNDING = 1e-6  # of a token: what adding up floats may lose
+# What the bucket holds besides the burst: it hands no more out at once, but whoever looks a little
+# late loses nothing of the next token.
+SPARE = 0.5
 
 
 class Taken(Struct, frozen=True):
@@ -34,7 +37,7 @@ def filled(queue: Queue, now: float) -> Queue:
     if queue.rate is None or now == queue.tokens_at:
         return queue
     more = max(0.0, now - queue.tokens_at) * queue.rate
-    return replace(queue, tokens=min(float(queue.burst), queue.tokens + more), tokens_at=now)
+    return replace(queue, tokens=min(queue.burst + SPARE, queue.tokens + more), tokens_at=now)
 
 
 def paid(queue: Queue, cost: int, now: float) -> Queue | None:

@@ -11,9 +11,10 @@ FROM $each(:ids) j CROSS JOIN attempts a
 WHERE a.id = j.value
 
 -- name: update_retries
--- What a run's other attempt has of its own; the run's version was looked at already.
+-- What a run's other attempt has of its own, before `update_runs` writes the rest and looks at the
+-- version. The number is of the agent before: together with the next one it may be another run's.
 UPDATE runs SET
-    agent = new.agent, hostname = new.hostname, due_at = new.due_at, tries = new.tries,
+    granted_no = NULL, agent = new.agent, hostname = new.hostname, due_at = new.due_at, tries = new.tries,
     failed_items = new.failed_items
 FROM (
     SELECT j.value ->> 0 AS id, j.value ->> 1 AS agent, j.value ->> 2 AS hostname,

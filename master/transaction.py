@@ -418,8 +418,9 @@ class Tx:
     def flush(self) -> None:
         """Write what was kept."""
         for table in self._tables:
+            if table is self._runs:
+                self._write_retries()
             self._write(table)
-        self._write_retries()
         self._write_history()
         self._write_sweeps()
         self._write_chunks()
@@ -530,7 +531,8 @@ class Tx:
     def _write_retries(self) -> None:
         if not self._retried:
             return
-        runs = [run for id in self._retried if (run := self._runs.base[id]) is not None]
+        ids = self._retried - self._runs.new
+        runs = [run for id in ids if (run := self._runs.base[id]) is not None]
         self.execute("update_retries", rows=to_json([(run.id, *_of_retries(run)) for run in runs]))
         self._retried = set()
 
