@@ -1,5 +1,7 @@
 """Does a run of a queue wait for another attempt, and what is kept of the one before?"""
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
@@ -14,22 +16,27 @@ from master.queue_retry import (
     with_retry,
     with_slow,
 )
-from master.records import Item
+from master.records import Item, Task
 from master.state import IllegalMove, wait_again
 from tests.factories import NOW, make_agent, make_result, make_run, make_task
 from tests.unit.test_queue_claim import make_queue
 from wire.states import Cause, RunState, Standing, Stop, TaskState, Want
 
-RUNNING = {"state": RunState.RUNNING}
+RUNNING: dict[str, Any] = {"state": RunState.RUNNING}
 
 
-def queue_task(**fields):
+def queue_task(**fields: Any) -> Task:
     return make_task(1, mode="queue", running=1, **fields)
 
 
-def finish(result, run=None, queue=None, **task):
+def finish(result: Any, run: Any = None, queue: Any = None, **task: Any) -> Any:
     run = run or make_run(**RUNNING)
     return outcome.finish(queue_task(**task), run, result, NOW, queue or make_queue(items=1))
+
+
+def lapse() -> Any:
+    run = make_run(**RUNNING)
+    return outcome.lose_run(queue_task(), make_agent(), run, NOW - 900, NOW, make_queue())
 
 
 @pytest.mark.parametrize("to", [RunState.FAILED, RunState.TIMEOUT, RunState.UNKNOWN])
@@ -106,14 +113,13 @@ def test_what_is_not_known_is_tried_again_at_once():
 
 
 def test_a_lapse_leaves_open_how_the_attempt_ended():
-    task, run = queue_task(), make_run(**RUNNING)
-    change = outcome.lose_run(task, make_agent(), run, NOW - 900, NOW, make_queue())
+    change = lapse()
     assert (change.attempts[0].state, change.attempts[0].told) == (LAPSED, False)
     assert change.runs[0].state is RunState.WAITING
 
 
 def test_a_fan_out_run_is_never_tried_again():
-    change = outcome.finish(
+    change: Any = outcome.finish(
         make_task(1, running=1), make_run(**RUNNING), make_result(RunState.FAILED), NOW
     )
     assert change.runs[0].state is RunState.FAILED
@@ -129,12 +135,10 @@ def test_a_fan_out_run_is_never_tried_again():
 
 
 def test_a_late_success_takes_the_run_back_and_later_ones_change_nothing():
-    change = outcome.lose_run(
-        queue_task(), make_agent(), make_run(**RUNNING), NOW - 900, NOW, make_queue()
-    )
+    change = lapse()
     (task,), (run,), (attempt,) = change.tasks, change.runs, change.attempts
     queue = change.queues[0]
-    settled = outcome.finish_earlier(task, queue, run, attempt, make_result(), NOW)
+    settled: Any = outcome.finish_earlier(task, queue, run, attempt, make_result(), NOW)
     (after,) = settled.runs
     assert (after.state, after.attempt, after.grant) == (RunState.SUCCEED, 1, 1)
     assert settled.tasks[0].state is TaskState.SUCCEED
