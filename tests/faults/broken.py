@@ -55,8 +55,16 @@ def hand_out_twice() -> None:
             return finish(task, run, result, now, queue)
         seen.add(run.id)
         task = count(task, RunState.RUNNING, RunState.WAITING)
-        attempt = run.attempt + 1
-        run = replace(run, state=RunState.WAITING, attempt=attempt, grant=None, instance=None)
+        run = replace(
+            run,
+            state=RunState.WAITING,
+            attempt=run.attempt + 1,
+            grant=None,
+            instance=None,
+            output_bytes=0,
+            output_stored=0,
+            output_sha256=None,
+        )
         return Change(tasks=(task,), runs=(run,))
 
     outcome.finish = free
