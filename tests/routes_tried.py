@@ -98,6 +98,10 @@ def task_form(t: Things) -> dict[str, str]:
     return {"script": "true", "targets": t.targets()}
 
 
+def queue_form(t: Things) -> dict[str, str]:
+    return {**task_form(t), "items": "a\nb"}
+
+
 def schedule_form(t: Things) -> dict[str, str]:
     return {**task_form(t), "name": t.new("nightly"), "kind": "cron", "cron": "0 3 * * *"}
 
@@ -194,6 +198,13 @@ API: dict[str, Example] = {
     "POST /api/v1/tasks/{task}/retry": Example(
         about("task", cancelled, always(states=["CANCELLED"])), OWN_HOSTS
     ),
+    "POST /api/v1/tasks/{task}/items": Example(
+        about("task", Things.queue, always(items=["b"])), OWN_HOSTS
+    ),
+    "POST /api/v1/tasks/{task}/close": Example(about("task", Things.queue), OWN_HOSTS),
+    "POST /api/v1/tasks/{task}/put-back": Example(about("task", Things.queue, always()), OWN_HOSTS),
+    "GET /api/v1/tasks/{task}/results": Example(about("task", Things.queue)),
+    "GET /api/v1/runs/{run}/attempts": Example(of_run),
     "GET /api/v1/tasks/{task}/targets": ABOUT_TASK,
     "GET /api/v1/tasks/{task}/groups": ABOUT_TASK,
     "GET /api/v1/tasks/{task}/grid": ABOUT_TASK,
@@ -309,6 +320,12 @@ PAGES: dict[str, Example] = {
     "GET /tasks/new": plain(),
     "POST /tasks/new": Example(sent(task_form), OWN_HOSTS),
     "POST /tasks/new/preview": Example(sent(task_form)),
+    "GET /tasks/new/queue": plain(),
+    "POST /tasks/new/queue": Example(sent(queue_form), OWN_HOSTS),
+    "POST /tasks/new/queue/preview": Example(sent(queue_form)),
+    "POST /tasks/{task}/items": Example(about("task", Things.queue, always(items="b")), OWN_HOSTS),
+    "POST /tasks/{task}/close": Example(about("task", Things.queue), OWN_HOSTS),
+    "POST /tasks/{task}/put-back": Example(about("task", Things.queue), OWN_HOSTS),
     "GET /scripts": plain(),
     "POST /scripts": Example(sent(script_form), NEVER),
     "GET /scripts/{script}": Example(about("script", Things.script)),

@@ -102,6 +102,13 @@ class Things:
     def task(self) -> str:
         return str(self.post("/api/v1/tasks", self.submission())["id"])
 
+    def items(self) -> dict[str, Any]:
+        """A submission of a queue, which stays open."""
+        return {**self.submission(), "mode": "queue", "items": ["a"], "open": True}
+
+    def queue(self) -> str:
+        return str(self.post("/api/v1/tasks", self.items())["id"])
+
     def task_that(self, verb: str) -> str:
         task = self.task()
         self.post(f"/api/v1/tasks/{task}/{verb}")

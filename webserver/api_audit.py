@@ -6,16 +6,15 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 from aiohttp import web
 
+from webserver import export
 from webserver.answers import json_answer
 from webserver.context import MASTER, Caller
+from webserver.endpoint import CSV, NDJSON
 from webserver.parameters import AuditQuery, parse_time
 from wire.audit import AuditPage, AuditRecord, GetAudit
-from wire.errors import Refusal
 
 AT_ONCE = 1_000  # records that an export asks the master for
 COLUMNS = AuditRecord.__struct_fields__
-NDJSON = "application/x-ndjson"
-CSV = "text/csv"
 
 
 async def get_audit(request: web.Request, caller: Caller, asked: AuditQuery) -> web.StreamResponse:
@@ -28,26 +27,14 @@ async def get_audit(request: web.Request, caller: Caller, asked: AuditQuery) -> 
 async def as_file(request: web.Request, caller: Caller, asked: AuditQuery) -> web.StreamResponse:
     """All that fits, as it comes from the master: the whole log need not be in memory."""
     line, head, media = _FILES[asked.format]
-    first = await page_of(request, caller, asked, AT_ONCE)  # a refusal is still an answer here
-    response = web.StreamResponse()
-    response.content_type = media
-    response.charset = "utf-8"
-    response.headers["Content-Disposition"] = f'attachment; filename="audit.{asked.format}"'
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return response
-    await response.write(head)
-    try:
+    first = await page_of(request, caller, asked, AT_ONCE)
+
+    async def rest() -> AsyncIterator[bytes]:
         async for page in _pages(request, caller, asked, first):
-            await response.write(b"".join(map(line, page.items)))
+            yield b"".join(map(line, page.items))
             await asyncio.sleep(0)
-    except Refusal:
-        # Cut without the last chunk: the client sees that something is missing.
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-    await response.write_eof()
-    return response
+
+    return await export.as_file(request, f"audit.{asked.format}", media, head, rest())
 
 
 async def page_of(
@@ -85,14 +72,7 @@ def csv_line(record: AuditRecord) -> bytes:
         msgspec.json.encode(value).decode() if isinstance(value, dict) else str(value)
         for value in values
     )
-    return (",".join(map(_cell, texts)) + "\r\n").encode()
-
-
-def _cell(text: str) -> str:
-    """A spreadsheet takes a text that begins like a formula for one, and runs it."""
-    if text[:1] in "=+-@\t\r\n" and text:
-        text = f"'{text}"
-    return '"' + text.replace('"', '""') + '"'
+    return export.csv_line(texts)
 
 
 def ndjson_line(record: AuditRecord) -> bytes:

@@ -18,7 +18,8 @@ async def get_groups(
     request: web.Request, caller: Caller, asked: GroupsQuery
 ) -> web.StreamResponse:
     """Runs with the same state, exit code and bytes of output are one group; the largest first."""
-    ask = GetGroups(caller.auth, identifier(request, "task"), asked.limit)
+    states = [str(state) for state in asked.states or ()]
+    ask = GetGroups(caller.auth, identifier(request, "task"), asked.limit, states)
     return await json_answer(request, await request.app[MASTER].call("get_groups", ask, GroupsView))
 
 

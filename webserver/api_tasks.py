@@ -1,4 +1,4 @@
-"""What does the API say and take about tasks?"""
+"""What does the API say and take about tasks? Those that are new: see api_submit.py."""
 
 import re
 import uuid
@@ -31,6 +31,8 @@ WAIT_SLACK_S = 10.0  # for an answer that was parked as long as it may be
 
 KEY = "[!-~][ -~]{0,199}"
 
+RETRIED = ("FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED")  # as pages offer them
+
 _KEY = re.compile(KEY)
 
 
@@ -59,24 +61,17 @@ class Retried(Struct):
     left_out: list[str]
 
 
-async def add_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
-    """201 once the task is durable; the same again for a repeat with the same Idempotency-Key."""
-    key = idempotency_key(request.headers.getall("Idempotency-Key", []))
-    submission = parse_json(await read_body(request), Submission)
-    added = await submit(request.app[MASTER], caller, submission, key)
-    return await _made(request, Made(added.id))
-
-
 async def retry_task(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """A new task with the script and the settings of this one, on the hosts of the runs chosen."""
     key = idempotency_key(request.headers.getall("Idempotency-Key", []))
     task = identifier(request, "task")
     states = parse_json(await read_body(request), Retry).states
     added = await retry(request.app[MASTER], caller, task, states, key)
-    return await _made(request, Retried(added.id, added.left_out))
+    return await answer_made(request, Retried(added.id, added.left_out))
 
 
-async def _made(request: web.Request, made: Made | Retried) -> web.StreamResponse:
+async def answer_made(request: web.Request, made: Made | Retried) -> web.StreamResponse:
+    """201 with the place of the new task."""
     headers = {"Location": f"/api/v1/tasks/{made.id}"}
     return await json_answer(request, made, status=201, headers=headers)
 

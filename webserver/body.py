@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,12 +18,15 @@ T = TypeVar("T")
 
 MAX_BODY_BYTES = 4 << 20
 BODY_TIME_S = 60.0
+STREAM_IDLE_S = 30.0  # of a body that is taken piece by piece: without any byte of it
+STREAM_TIME_S = 3600.0
 MAX_FORM_FIELDS = 20_000
 LARGEST_INTEGER = 2**53  # beyond it JSON numbers lose digits in most languages
 
 IDENTIFIER = r"[0-9A-Za-z_.-]{1,128}"
 
 _IDENTIFIER = re.compile(IDENTIFIER)
+_CUT_OFF = "the body is cut off, or not encoded as its headers say"
 _NEVER_QUOTED = frozenset({"secrets", "secret_files"})
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
@@ -39,18 +42,47 @@ async def read_body(request: web.Request) -> bytes:
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
         _too_large()
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+    await _let_go_on(request)
     try:
         async with asyncio.timeout(BODY_TIME_S):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
         _too_large()
     except web.RequestPayloadError as error:
-        raise Malformed("the body is cut off, or not encoded as its headers say") from error
+        raise Malformed(_CUT_OFF) from error
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {BODY_TIME_S:.0f} s") from None
+
+
+async def body_pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """A body of whatever size, as it arrives; what is not asked for is not read.
+
+    The time in which the caller works on a piece does not count as the client's silence, but
+    all of it counts for the time that the whole may take.
+    """
+    await _let_go_on(request)
+    now = asyncio.get_running_loop().time
+    end_at = now() + STREAM_TIME_S
+    while True:
+        try:
+            async with asyncio.timeout(min(STREAM_IDLE_S, max(0.0, end_at - now()))):
+                piece = await request.content.readany()
+        except web.RequestPayloadError as error:
+            raise Malformed(_CUT_OFF) from error
+        except TimeoutError:
+            raise RequestTimeout(
+                f"of the body nothing came for {STREAM_IDLE_S:.0f} s, "
+                f"or all of it took longer than {STREAM_TIME_S / 60:.0f} min"
+            ) from None
+        if not piece:
+            return
+        yield piece
+
+
+async def _let_go_on(request: web.Request) -> None:
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
 
 
 async def later_continue(request: web.Request) -> None:

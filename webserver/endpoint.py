@@ -20,6 +20,8 @@ JSON = "application/json"
 BYTES = "application/octet-stream"
 EVENTS = "text/event-stream"
 CSV = "text/csv"
+NDJSON = "application/x-ndjson"
+TEXT = "text/plain"
 
 
 class May(StrEnum):

@@ -12,11 +12,12 @@ from webserver.api_tasks import idempotency_key, submit
 from webserver.context import MASTER, Caller
 from webserver.draft_saved import DraftSaved, shown_saved
 from webserver.draft_secrets import add_secrets
-from webserver.forms import filters, own_form, see
+from webserver.forms import filters, link, own_form, see
 from webserver.page_draft import Draft, draft_from, draft_of, fresh_draft, submission_of
 from webserver.page_frame import framed
 from webserver.rendering import render
 from webserver.words import BETWEEN_WAVES, may_not_fit, what_will_happen
+from wire.defaults import QUEUE
 from wire.errors import (
     InvalidValue,
     Malformed,
@@ -62,22 +63,23 @@ async def show_form(request: web.Request, caller: Caller) -> web.StreamResponse:
         draft.saved = DraftSaved(given.get("saved", ""), given.get("version", ""))
         return await _form_page(request, caller, draft, 200, with_preview=bool(given))
     states = [state for state in given.get("states", "").split(",") if state]
+    task = await request.app[MASTER].call("get_task", ById(caller.auth, given["from"]), TaskView)
+    if task.mode == QUEUE:
+        return see(link("/tasks/new/queue", {"from": task.id}))
     if any(state not in STATES for state in states):
         raise InvalidValue(f"states takes some of {', '.join(STATES)}", field="states")
-    draft = await _draft_from(request, caller, given["from"], states)
+    draft = await _draft_from(request, caller, task, states)
     return await _form_page(request, caller, draft, 200, with_preview=True)
 
 
 async def _draft_from(
-    request: web.Request, caller: Caller, task_id: str, states: list[str]
+    request: web.Request, caller: Caller, task: TaskView, states: list[str]
 ) -> Draft:
-    master = request.app[MASTER]
-    task = await master.call("get_task", ById(caller.auth, task_id), TaskView)
     draft = draft_from(task)
     if draft.texts["targets"] and not states:
         return draft
-    ask = GetTaskTargets(caller.auth, task_id, states)
-    targets = await master.call("get_task_targets", ask, TargetsView)
+    ask = GetTaskTargets(caller.auth, task.id, states)
+    targets = await request.app[MASTER].call("get_task_targets", ask, TargetsView)
     if targets.left_out:
         gone = ", ".join(targets.left_out[:OFFLINE_NAMED])
         draft.blame("targets", f"No longer there, and left out: {gone}.")

@@ -1,5 +1,6 @@
 """What did one host say, and how does it differ from another? The pages of a run and of a diff."""
 
+import msgspec
 from aiohttp import web
 
 from webserver.api_results import diff_of
@@ -11,9 +12,10 @@ from webserver.page_frame import framed
 from webserver.page_output import NOTHING, outputs_of
 from webserver.parameters import DiffQuery, parse_query
 from webserver.text import readable
+from wire.queues import AttemptView
 from wire.requests import ById
 from wire.states import ENDED_RUN
-from wire.views import RunView, TaskView
+from wire.views import Page, RunView, TaskView
 
 REFRESH_S = 2
 
@@ -32,10 +34,19 @@ async def show_run(request: web.Request, caller: Caller) -> web.StreamResponse:
         run=run,
         task=task,
         ended=ended,
+        attempts=await _attempts(request, caller, run) if task.queue is not None else [],
         output=shown.get(run.id, NOTHING),
         still=still,
         refresh_s=None if ended or still else REFRESH_S,
     )
+
+
+async def _attempts(request: web.Request, caller: Caller, run: RunView) -> list[AttemptView]:
+    """Those before the one that the page shows."""
+    if run.attempt <= 1:
+        return []
+    page = await request.app[MASTER].call("get_attempts", ById(caller.auth, run.id), Page)
+    return msgspec.convert(page.items, list[AttemptView])
 
 
 async def cancel_run(request: web.Request, caller: Caller) -> web.StreamResponse:

@@ -7,7 +7,8 @@ from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.forms import Form, own_form, see
 from webserver.page_draft import Draft, draft_from, submission_of
-from wire.defaults import spelled_out
+from webserver.queue_draft import QueueDraft, queue_from, queue_submission_of
+from wire.defaults import ALL_AGENTS, spelled_out
 from wire.errors import InvalidValue
 from wire.requests import ById, ChangeTask, Submission, TaskChanges
 from wire.views import TaskView
@@ -36,7 +37,7 @@ async def change_task(request: web.Request, caller: Caller) -> web.StreamRespons
 
 def changes_of(form: Form, task: TaskView) -> TaskChanges:
     """Raises InvalidValue for a text that cannot be read."""
-    draft = draft_from(task)
+    draft = draft_from(task) if task.queue is None else queue_from(task)
     before = _read(draft)
     draft.texts |= {name: form.word(name) for name in CHANGEABLE if name in form.fields}
     after = _read(draft)
@@ -49,7 +50,11 @@ def changes_of(form: Form, task: TaskView) -> TaskChanges:
 
 def _read(draft: Draft) -> Submission:
     draft.errors.clear()
-    submission = submission_of(draft)
+    if isinstance(draft, QueueDraft):
+        draft.texts["targets"] = ALL_AGENTS  # which it does not ask for
+        submission = queue_submission_of(draft)
+    else:
+        submission = submission_of(draft)
     for field, sentence in draft.errors.items():
         raise InvalidValue(f"{field}: {sentence}", field=field)
     return spelled_out(submission)

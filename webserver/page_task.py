@@ -1,35 +1,31 @@
 """How far is a task, and what did its hosts say? The page of one task, and its buttons."""
 
 import asyncio
-import base64
 import uuid
 from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
 
-from webserver.api_tasks import idempotency_key, retry
+from webserver.api_tasks import RETRIED, idempotency_key, retry
 from webserver.body import identifier, one_of
 from webserver.context import MASTER, Caller
 from webserver.forms import filters, link, own_form, see
 from webserver.page_draft import draft_from
 from webserver.page_frame import framed
-from webserver.page_output import NOTHING, Shown, outputs_of
+from webserver.page_queue import show_queue
 from webserver.page_tasks import ended_runs
-from webserver.text import readable
+from webserver.result_groups import script_of, with_output
 from webserver.words import BETWEEN_WAVES, settings_in_words
 from wire.errors import InvalidValue
 from wire.requests import ById, GetGrid, GetGroups, ListRuns
 from wire.states import ENDED_TASK, RunState
-from wire.views import LETTERS, GridView, GroupsView, GroupView, Page, RunView, TaskView
+from wire.views import LETTERS, GridView, GroupsView, Page, RunView, TaskView
 
 RUNS_ON_A_PAGE = 100
 CELLS = 300  # up to here each host of the grid is a link with its name; above it is drawn
 GROUPS = 50
-GROUPS_WITH_OUTPUT = 10
 REFRESH_S = 2
-SCRIPT_SHOWN_BYTES = 64 << 10
-RETRIED = ("FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED")
 
 _STATE_OF = {letter: str(state) for state, letter in LETTERS.items()}
 
@@ -43,28 +39,16 @@ class Cell:
     state: str
 
 
-@dataclass(frozen=True)
-class Group:
-    """Hosts that came to the same, with the output of the first; `number` counts from 1."""
-
-    number: int
-    view: GroupView
-    output: Shown
-
-    @property
-    def key(self) -> str:
-        """The same for the same result, whatever joins the group."""
-        return f"{self.view.state}-{self.view.code}-{(self.view.output_sha256 or '')[:16]}"
-
-
 async def show_task(request: web.Request, caller: Caller) -> web.StreamResponse:
     """Refreshed by itself while the task is under way, unless the person wants it to stay."""
     given = filters(request, "state", "cursor", "still")
     state = one_of(given, "state", list(RunState))
     task_id, master, auth = identifier(request, "task"), request.app[MASTER], caller.auth
+    task = await master.call("get_task", ById(auth, task_id), TaskView)
+    if task.queue is not None:
+        return await show_queue(request, caller, task, task.queue, state, given)
     ask = ListRuns(auth, task_id, state, RUNS_ON_A_PAGE, given.get("cursor"))
-    task, page, grid, groups = await asyncio.gather(
-        master.call("get_task", ById(auth, task_id), TaskView),
+    page, grid, groups = await asyncio.gather(
         master.call("get_runs", ask, Page),
         master.call("get_grid", GetGrid(auth, task_id, limit=CELLS), GridView),
         master.call("get_groups", GetGroups(auth, task_id, limit=GROUPS), GroupsView),
@@ -81,11 +65,11 @@ async def show_task(request: web.Request, caller: Caller) -> web.StreamResponse:
         draft=draft_from(task),
         between_waves=BETWEEN_WAVES,
         settings=settings_in_words(task.settings),
-        script=_script(task),
+        script=script_of(task),
         runs=msgspec.convert(page.items, list[RunView]),
         cells=_cells(grid) if grid.total <= CELLS else None,
         since=grid.since,
-        groups=await _groups(request, caller, groups),
+        groups=await with_output(request, caller, groups),
         groups_total=groups.total,
         more=page.next and link(path, {"state": state, "cursor": page.next} | kept),
         state=state,
@@ -102,23 +86,6 @@ def _cells(grid: GridView) -> list[Cell]:
         Cell(grid.prefix + run, host, _STATE_OF[letter])
         for run, host, letter in zip(grid.runs, grid.hosts, grid.states, strict=True)
     ]
-
-
-async def _groups(request: web.Request, caller: Caller, found: GroupsView) -> list[Group]:
-    """Groups that have ended come with output, the largest; what is under way comes last."""
-    loud = [group.runs[0] for group in found.groups if group.output_bytes and group.runs]
-    shown = await outputs_of(request, caller, loud[:GROUPS_WITH_OUTPUT])
-    under_way = (RunState.WAITING, RunState.RUNNING)
-    views = sorted(found.groups, key=lambda group: group.state in under_way)
-    return [
-        Group(number, view, shown.get(view.runs[0], NOTHING) if view.runs else NOTHING)
-        for number, view in enumerate(views, start=1)
-    ]
-
-
-def _script(task: TaskView) -> Shown:
-    script = base64.b64decode(task.script_base64 or "")
-    return Shown(readable(script[:SCRIPT_SHOWN_BYTES]), max(0, len(script) - SCRIPT_SHOWN_BYTES))
 
 
 async def cancel_task(request: web.Request, caller: Caller) -> web.StreamResponse:

@@ -42,6 +42,10 @@ Sort = Literal[
     "-hostname", "-state", "-busy", "-last_seen", "-version", "-clock_skew",
 ]  # fmt: skip
 
+ResultState = Literal[
+    "DEAD", "WAITING", "RUNNING", "SUCCEED", "FAILED", "TIMEOUT", "CANCELLED", "SKIPPED", "UNKNOWN",
+]  # fmt: skip
+
 Listed = Literal["enrolled", "pending", "quarantined", "revoked"]
 
 
@@ -102,11 +106,41 @@ class RunsQuery(PageQuery, frozen=True, kw_only=True):
 
 class GroupsQuery(Struct, frozen=True):
     limit: Annotated[Limit, Meta(description="How many groups, the largest first.")] = 100
+    states: (
+        Annotated[
+            list[RunState],
+            Meta(
+                description="Only runs in one of these states, with commas, the first 10,000 in "
+                "each; of a queue FAILED, TIMEOUT and UNKNOWN if it is not given."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class GridQuery(Struct, frozen=True):
     offset: Annotated[Offset, Meta(description="The first run.")] = 0
     limit: Annotated[Limit, Meta(description="How many runs.")] = MAX_LIMIT
+
+
+class ResultsQuery(PageQuery, frozen=True, kw_only=True):
+    states: (
+        Annotated[
+            list[ResultState],
+            Meta(
+                description="Only items in one of these states, with commas. "
+                "DEAD: given up, which is FAILED, TIMEOUT and UNKNOWN."
+            ),
+        ]
+        | None
+    ) = None
+    output: Annotated[
+        bool, Meta(description="true: each with the beginning of what its script wrote.")
+    ] = False
+    format: Annotated[
+        Literal["json", "csv", "ndjson"],
+        Meta(description="json: one page. csv, ndjson: all that fits, as a file."),
+    ] = "json"
 
 
 class DiffQuery(Struct, frozen=True):

@@ -12,6 +12,7 @@ from webserver import (
     api_results,
     api_runs,
     api_scripts,
+    api_submit,
     api_tasks,
     open_doors,
     openapi,
@@ -31,6 +32,7 @@ from webserver import (
     routes_hosts,
     routes_people,
     routes_plans,
+    routes_queues,
     routes_schedules,
 )
 from webserver.diffs import DiffView
@@ -38,6 +40,7 @@ from webserver.endpoint import (
     BYTES,
     CSV,
     EVENTS,
+    NDJSON,
     Answer,
     Face,
     Header,
@@ -199,12 +202,12 @@ API = (
         "What an expression names", Answer(TargetsView),
     ),
     api(
-        "POST", "/api/v1/tasks", api_tasks.add_task, OPERATOR, NoQuery,
+        "POST", "/api/v1/tasks", api_submit.add_task, OPERATOR, NoQuery,
         "Submit a task", Answer(api_tasks.Made, 201, headers=_LOCATION),
         body=Submission, headers=_KEY, refuses=(NotFound, Conflict, StoreFull),
     ),
     api(
-        "POST", "/task", api_tasks.add_task, OPERATOR, NoQuery,
+        "POST", "/task", api_submit.add_task, OPERATOR, NoQuery,
         "Submit a task, at a short path", Answer(api_tasks.Made, 201, headers=_LOCATION),
         id="add_task_at_short_path",
         body=Submission, headers=_KEY, refuses=(NotFound, Conflict, StoreFull),
@@ -295,7 +298,7 @@ API = (
     api(
         "GET", "/api/v1/audit", api_audit.get_audit, ADMIN, AuditQuery,
         "Who did what", Answer(Listing[AuditRecord]),
-        Answer(None, media=CSV), Answer(None, media=api_audit.NDJSON),
+        Answer(None, media=CSV), Answer(None, media=NDJSON),
     ),
     api(
         "GET", "/api/openapi.json", openapi.get_document, May.ANYONE, NoQuery,
@@ -309,6 +312,7 @@ API = (
     *routes_hosts.API,
     *routes_people.API,
     *routes_plans.API,
+    *routes_queues.API,
     *routes_schedules.API,
 )  # fmt: skip
 
@@ -323,6 +327,7 @@ PAGES = (
     *routes_hosts.PAGES,
     *routes_schedules.PAGES,
     Route("GET", "/tasks", page_tasks.show_tasks, May.VIEWER),
+    *routes_queues.PAGES,
     Route("GET", "/tasks/new", page_new_task.show_form, May.OPERATOR),
     Route("POST", "/tasks/new", page_new_task.submit_form, May.OPERATOR),
     Route("POST", "/tasks/new/preview", page_new_task.preview_form, May.VIEWER),

@@ -32,19 +32,34 @@ _SETTINGS = {
     "secret_files": "Secret files",
     "priority": "Priority",
     "callbacks": "Tells the callbacks",
+    # Of queues alone.
+    "queue": "Queue",
+    "rate": "Items a second",
+    "burst": "Burst",
+    "batch": "Items of one run",
+    "max_attempts": "Attempts",
+    "retry_pause": "Pause before another attempt",
+    "retry_codes": "Tried again at exit codes",
+    "per_agent": "At once on one host",
+    "agents_max": "Hosts at a time",
 }
-_DURATIONS = frozenset({"timeout", "expires_in", "lost_after", "grace", "wave_pause"})
+_DURATIONS = frozenset(
+    {"timeout", "expires_in", "lost_after", "grace", "wave_pause", "retry_pause"}
+)
+_NONE_AT_0 = frozenset({"timeout", "wave_pause", "retry_pause"})
 BETWEEN_WAVES = {
     "go": "go on",
     "pause_after_failure": "pause after a failure",
     "ask": "wait for a person",
 }
-_CHOICES = {
+_CHOICES: dict[tuple[str, str | int], str] = {
     ("on_limit", "finish"): "running scripts finish",
     ("on_limit", "kill"): "running scripts are killed",
     **{("between_waves", value): words for value, words in BETWEEN_WAVES.items()},
     ("offline", "wait"): "waited for",
     ("offline", "skip"): "skipped",
+    ("per_agent", 0): "as many as it has slots",
+    ("agents_max", 0): "all that may",
 }
 _ABSENT = {
     "fail_count": "never stops the task",
@@ -53,6 +68,9 @@ _ABSENT = {
     "cwd": "the home of the user",
     "args": "none",
     "env": "none",
+    "rate": "no limit",
+    "burst": "a tenth of a second's worth",
+    "retry_codes": "all but 0",
 }
 
 
@@ -86,7 +104,7 @@ def _value(name: str, value: Any) -> str:
     if value is None or value == [] or value == {}:
         return _ABSENT.get(name, "none")
     if name in _DURATIONS:
-        return "none" if name in ("timeout", "wave_pause") and not value else human_duration(value)
+        return human_duration(value) if value or name not in _NONE_AT_0 else "none"
     if name == "fail_count" and value == -1:
         return _ABSENT[name]
     if name == "parallel":
@@ -97,8 +115,8 @@ def _value(name: str, value: Any) -> str:
         return " ".join(f"{key}={text}" for key, text in value.items())
     if name == "args":
         return " ".join(value)
-    if name in ("secrets", "secret_files", "callbacks"):
-        return ", ".join(value)
+    if name in ("secrets", "secret_files", "callbacks", "retry_codes"):
+        return ", ".join(map(str, value))
     return _CHOICES.get((name, value)) or (f"{value:g}" if isinstance(value, float) else str(value))
 
 

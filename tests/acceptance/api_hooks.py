@@ -3,6 +3,7 @@
 Random ids only ever find nothing, so two requests of three get those of a task that has run.
 """
 
+import json
 import os
 
 import schemathesis
@@ -39,4 +40,8 @@ def map_query(context, query):
 _NAMES = st.from_regex(r"[a-z][a-z0-9]{0,9}", fullmatch=True)
 schemathesis.openapi.media_type(
     "text/csv", st.builds("agent,{0}\n{1},{2}\n".format, _NAMES, _NAMES, _NAMES).map(str.encode)
+)
+schemathesis.openapi.media_type(
+    "application/x-ndjson",
+    st.lists(_NAMES, max_size=3).map(lambda names: json.dumps(names).encode()),
 )

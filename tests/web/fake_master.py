@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from wire.errors import Forbidden, NotFound, Refusal, Unauthenticated
 from wire.people import Doors, NewSession, NewToken, PersonView, SessionView, TokenView
+from wire.queues import QueueView, ResultView
 from wire.views import (
     Added,
     AgentView,
@@ -59,6 +60,9 @@ OPERATORS_ONLY = {
     "pause_task",
     "resume_task",
     "change_task",
+    "add_items",
+    "close_queue",
+    "put_back",
     "add_schedule",
     "change_schedule",
     "pause_schedule",
@@ -136,6 +140,45 @@ def make_run(id: str = RUN, **changes: Any) -> RunView:
         "left_running": 0,
     }
     return RunView(**(values | changes))
+
+
+def make_queue(**changes: Any) -> QueueView:
+    values: dict[str, Any] = {
+        "queue": "default",
+        "open": False,
+        "batch": 1,
+        "rate": None,
+        "burst": 1,
+        "per_agent": 0,
+        "agents_max": 0,
+        "max_attempts": 3,
+        "retry_pause": 1.0,
+        "retry_codes": None,
+        "items": 1,
+        "untaken": 0,
+        "retrying": 0,
+        "dead": 0,
+    }
+    return QueueView(**(values | changes))
+
+
+def make_result(**changes: Any) -> ResultView:
+    values: dict[str, Any] = {
+        "seq": 0,
+        "items": ["10.0.0.1"],
+        "run": RUN,
+        "state": "SUCCEED",
+        "attempt": 1,
+        "reason": "",
+        "code": 0,
+        "agent": WEB01,
+        "hostname": "web01",
+        "started_at": NOW,
+        "ended_at": NOW,
+        "seconds": 0.25,
+        "output_bytes": 6,
+    }
+    return ResultView(**(values | changes))
 
 
 def make_group(**changes: Any) -> GroupView:

@@ -146,6 +146,7 @@ function spell(/** @type {number} */ seconds) {
 
 setInterval(tick, 1000);
 if (main.dataset.live === "tasks") follow("", refresh);
+if (main.dataset.live === "queue") follow(main.dataset.task ?? "", refresh);
 if (main.dataset.live === "host") {
   follow("", () => {});
   setInterval(refresh, HOSTS_MS);

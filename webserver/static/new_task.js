@@ -39,10 +39,12 @@ async function preview() {
   }
   fields.delete("secret"); // values go out with the submit alone
   fields.delete("secret_file");
+  countItems(fields);
   let text;
   try {
     const body = new URLSearchParams(/** @type {any} */ (fields));
-    const response = await fetch("/tasks/new/preview", { method: "POST", body, cache: "no-store" });
+    const url = `${form.getAttribute("action")}/preview`;
+    const response = await fetch(url, { method: "POST", body, cache: "no-store" });
     if (response.redirected) location.reload();
     if (!response.ok) return;
     text = await response.text();
@@ -56,6 +58,19 @@ async function preview() {
   if (fresh !== null && place !== null) morph(place, fresh);
   const digest = /** @type {HTMLInputElement} */ (form.elements.namedItem("expect"));
   digest.value = fresh?.querySelector("input")?.value ?? "";
+}
+
+/** In place of items: how many, and the name of their file. @param {FormData} fields */
+function countItems(fields) {
+  const items = fields.get("items");
+  if (typeof items === "string") {
+    const lines = items.split("\n").filter((line) => line.trim() !== "");
+    fields.set("count", String(lines.length));
+    fields.delete("items");
+  }
+  const file = fields.get("file");
+  if (file instanceof File) fields.set("file_name", file.name);
+  fields.delete("file");
 }
 
 form.addEventListener("input", (event) => {
