@@ -9,6 +9,7 @@ from master import compose, submission
 from master.changes import NewTask
 from master.kept_secrets import check_values
 from master.live import Live
+from master.queue_rules import refuse_later
 from master.saved_scripts import Version
 from master.saved_submission import Filled, as_saved, filled
 from master.script_store import ScriptStore
@@ -23,6 +24,7 @@ from wire.states import AgentState
 def sound(meant: Submission) -> tuple[Plan, Values]:
     """What a submission with the values of its secrets comes to. Raises InvalidValue, TooLarge."""
     check_values(meant)
+    refuse_later(meant)
     return submission.check(meant, takes_secrets=True), secrets_of(meant)
 
 
@@ -47,15 +49,22 @@ class Composer:
         id: str,
         created_by: str,
         variables: Mapping[str, str] | None = None,
+        within: str | None = None,
     ) -> NewTask:
         """Of a task with the values of its secrets; `variables`: what mschedule tells the script
-        besides. Raises Refusal."""
+        besides; `within`: the hosts to which who lets it run is limited. Raises Refusal."""
         meant = self.meant(task, fleet)
         plan, secrets = sound(meant.submission)
         env = {**plan.submission.env, **(variables or {})}
         plan = replace(plan, submission=replace(plan.submission, env=env))
         new = compose.new_task(
-            plan, ids, fleet, id=id, created_by=created_by, is_offline=self._is_offline
+            plan,
+            ids,
+            fleet,
+            id=id,
+            created_by=created_by,
+            is_offline=self._is_offline,
+            within=within,
         )
         return replace(as_saved(new, meant), secrets=self.vault.seal(id, secrets))
 

@@ -5,6 +5,7 @@ import re
 
 from master.plan import HOST_STATES, NEEDS, variable
 from master.targets import check_expression, labels_in
+from wire.defaults import QUEUE
 from wire.errors import InvalidValue
 from wire.plans import PlanSpec, PlanStep
 from wire.requests import Submission
@@ -30,6 +31,7 @@ def check(spec: PlanSpec) -> None:
         later = {one.name for one in spec.steps[number:]}
         _check_step(f"steps[{number}]", step, earlier, later)
         earlier[variable(step.name)] = step.name
+    _refuse_hosts_of_queues(spec)
 
 
 def references(task: Submission) -> set[tuple[str, str]]:
@@ -79,6 +81,21 @@ def _check_task(task: Submission, earlier: dict[str, str], later: set[str]) -> N
                 f"{', '.join(HOST_STATES)}",
                 field="targets",
             )
+
+
+def _refuse_hosts_of_queues(spec: PlanSpec) -> None:
+    """A queue's items go to whichever host takes them: no host succeeds in it, or fails."""
+    queues = {step.name for step in spec.steps if all(one.mode == QUEUE for one in step.tasks)}
+    for number, step in enumerate(spec.steps):
+        for place, task in enumerate(step.tasks):
+            for name, value in sorted(references(task)):
+                if name in queues and value in HOST_STATES:
+                    field = f"steps[{number}].tasks[{place}].targets"
+                    raise InvalidValue(
+                        f"{field}: @{name}:{value} names hosts of step {name}, which is a queue: "
+                        "its items succeed or fail, and not its hosts",
+                        field=field,
+                    )
 
 
 def with_field(field: str, judge):  # type: ignore[no-untyped-def]

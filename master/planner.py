@@ -7,7 +7,7 @@ look at the plans that wait for nothing finds.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gevent.event import Event
 from msgspec.structs import replace
@@ -39,6 +39,7 @@ from master.records import Task
 from master.rights import Person
 from master.roster import Roster
 from master.targets import Fleet
+from master.task import QUEUE
 from utils import failpoint, getLogger
 from wire.errors import (
     Conflict,
@@ -194,7 +195,10 @@ class Planner:
             if isinstance(placed, list):
                 check_reach(reach, {id: fleet.by_id[id].hostname for id in placed}, who)
                 whole = put_back(task, kept.get(place_of(begin.step, place)))
-                placed = Placed(new=self._new(plan, begin, whole, placed, fleet, told))
+                if whole.mode == QUEUE and references(task) & _of_steps(given):
+                    whole = replace(whole, targets=placed)  # known now, and not later
+                new = self._new(plan, begin, whole, placed, fleet, told, person.hosts)
+                placed = Placed(new=new)
             tasks.append(placed)
         return Aim(plan.id, plan.row_version, begin, tuple(tasks))
 
@@ -218,9 +222,9 @@ class Planner:
         has succeeded, or none and why."""
         if earlier and earlier[-1].has_succeeded:
             return Placed(kept=earlier[-1].task, reason=earlier[-1].reason)
-        if earlier and plan.again == ONLY_FAILED:
+        if earlier and plan.again == ONLY_FAILED and task.mode != QUEUE:
             return self._failed(earlier, fleet)
-        is_by_result = {f"{name}:{value}" for name, value in references(task)} & given.keys()
+        is_by_result = references(task) & _of_steps(given)
         if not is_by_result or not isinstance(task.targets, str):
             return beside(lambda: compose.targets(task, fleet))
         expression = task.targets
@@ -245,12 +249,24 @@ class Planner:
         ids: list[str],
         fleet: Fleet,
         told: dict[str, str],
+        within: str | None,
     ) -> NewTask:
         step = plan.steps[begin.step]
         new = self._composer.task_of(
-            task, ids, fleet, id=new_id(), created_by=f"plan {plan.name}", variables=told
+            task,
+            ids,
+            fleet,
+            id=new_id(),
+            created_by=f"plan {plan.name}",
+            variables=told,
+            within=within,
         )
         return replace(new, plan=plan.id, name=new.name or f"{plan.name}: {step.name}")
+
+
+def _of_steps(given: Mapping[str, set[str]]) -> set[tuple[str, str]]:
+    """What a task may name by @step:state, as `references` has it."""
+    return {(name, value) for name, _, value in (one.rpartition(":") for one in given)}
 
 
 def not_succeeded(runs: Sequence[HostRun]) -> list[str]:

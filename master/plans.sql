@@ -65,7 +65,9 @@ ORDER BY pt.step, pt.attempt, pt.place
 SELECT t.id FROM tasks t WHERE t.plan = :plan AND t.ended_at IS NULL
 
 -- name: runs_of_plan_task
-SELECT r.agent, r.state FROM tasks t CROSS JOIN runs r WHERE t.id = :task AND r.task_seq = t.seq
+-- Of a queue it says nothing of a host which items it got.
+SELECT r.agent, r.state FROM tasks t CROSS JOIN runs r
+WHERE t.id = :task AND t.mode = 'fan_out' AND r.task_seq = t.seq
 
 -- name: forget_plan_tasks
 DELETE FROM plan_tasks WHERE plan IN (

@@ -23,7 +23,7 @@ LEAST_RATE = 1e-4  # one item in three hours
 MAX_BURST = 1_000_000
 MAX_PER_AGENT = 1024
 MAX_AGENTS = 100_000
-MAX_LISTED = 1_000  # hosts by id, which are kept with the task
+MAX_LISTED = 10_000  # hosts by id, which are kept with the task
 MAX_ATTEMPTS = 100
 MAX_RETRY_PAUSE_S = 600.0
 SPLITS = ("lines", "output")
@@ -77,6 +77,21 @@ def check_mode(submission: Submission) -> Submission:
     _check_source(submission)
     items = texts(submission.items, batched=submission.batch > 1)
     return replace(submission, items=items, targets=submission.targets or ALL_AGENTS)
+
+
+def refuse_later(submission: Submission) -> None:
+    """For what is written down to run later: its items stand in it, and nobody is there to close
+    it. Raises InvalidValue."""
+    if submission.open:
+        raise InvalidValue(
+            "open is true; only a queue that is submitted to run now can stay open", field="open"
+        )
+    if submission.items_from is not None:
+        raise InvalidValue(
+            "items_from is given; only a queue that is submitted to run now takes its items from "
+            "another task",
+            field="items_from",
+        )
 
 
 def texts(items: Sequence[object], *, batched: bool) -> list[str]:

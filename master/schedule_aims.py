@@ -65,16 +65,17 @@ class ScheduleAims:
         fleet = self._roster.fleet()
         resolved = beside(lambda: _resolved(schedules, fleet))
         owners = {schedule.owner_id: schedule.owner for schedule in schedules}
-        reaches = {id: self._reach(id, name, fleet) for id, name in owners.items()}
+        rights = {id: self._rights(id, name, fleet) for id, name in owners.items()}
         return [
-            self._aim(schedule, found, reaches[schedule.owner_id], fleet)
+            self._aim(schedule, found, rights[schedule.owner_id], fleet)
             for schedule, found in zip(schedules, resolved, strict=True)
         ]
 
-    def _reach(self, owner_id: str, name: str, fleet: Fleet) -> Reach | Refusal:
-        """The hosts that an owner may use now; or why there are none."""
+    def _rights(self, owner_id: str, name: str, fleet: Fleet) -> tuple[Person, Reach] | Refusal:
+        """An owner, and the hosts that they may use now; or why there are none."""
         try:
-            return reach_of(owner(self._people, name, owner_id), fleet)
+            person = owner(self._people, name, owner_id)
+            return person, reach_of(person, fleet)
         except Refusal as refusal:
             return refusal
 
@@ -82,21 +83,22 @@ class ScheduleAims:
         self,
         schedule: Schedule,
         found: list[str] | Refusal,
-        reach: Reach | Refusal,
+        rights: tuple[Person, Reach] | Refusal,
         fleet: Fleet,
     ) -> Aim:
         who, created_by = f"its owner {schedule.owner} is", f"schedule {schedule.name}"
         try:
             if isinstance(found, Refusal):
                 raise found
-            if isinstance(reach, Refusal):
-                raise reach
+            if isinstance(rights, Refusal):
+                raise rights
+            person, reach = rights
             schedule = self.whole(schedule)
             if schedule.plan is not None:
                 self._judge.check(_named(schedule, schedule.plan), reach, who)
                 return self._plan_of(schedule, schedule.owner, schedule.owner_id, created_by)
             check_reach(reach, {id: fleet.by_id[id].hostname for id in found}, who)
-            return self._task_of(schedule, found, fleet, created_by)
+            return self._task_of(schedule, found, fleet, created_by, person.hosts)
         except Refusal as refusal:
             return Aim(schedule.id, schedule.revision, None, str(refusal))
 
@@ -114,7 +116,7 @@ class ScheduleAims:
         assert task is not None
         ids = beside(lambda: compose.targets(task, fleet))
         check_reach(reach, {id: fleet.by_id[id].hostname for id in ids})
-        return self._task_of(schedule, ids, fleet, person.name)
+        return self._task_of(schedule, ids, fleet, person.name, person.hosts)
 
     # ---- when it is saved
 
@@ -188,10 +190,19 @@ class ScheduleAims:
 
     # ---- below
 
-    def _task_of(self, schedule: Schedule, ids: list[str], fleet: Fleet, created_by: str) -> Aim:
+    def _task_of(
+        self,
+        schedule: Schedule,
+        ids: list[str],
+        fleet: Fleet,
+        created_by: str,
+        within: str | None,
+    ) -> Aim:
         """Raises Refusal."""
         assert schedule.task is not None
-        new = self._composer.task_of(schedule.task, ids, fleet, id=new_id(), created_by=created_by)
+        new = self._composer.task_of(
+            schedule.task, ids, fleet, id=new_id(), created_by=created_by, within=within
+        )
         made = replace(new, schedule=schedule.id, name=new.name or schedule.name)
         return Aim(schedule.id, schedule.revision, made)
 
@@ -220,7 +231,7 @@ def _resolved(schedules: Sequence[Schedule], fleet: Fleet) -> list[list[str] | R
         if schedule.task is None:
             found.append([])
             continue
-        key = repr(schedule.task.targets)
+        key = repr((schedule.task.mode, schedule.task.targets))
         if key not in known:
             try:
                 known[key] = compose.targets(schedule.task, fleet)
