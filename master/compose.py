@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from master.changes import NewQueue, NewTask
-from master.queue_rules import OF_QUEUES
+from master.queue_rules import OF_QUEUES, WITHIN
 from master.sealing import SETTINGS as SECRET_SETTINGS
 from master.submission import MAX_TARGETS, Plan
 from master.targets import Fleet
@@ -111,7 +111,7 @@ def _settings(submission: Submission, within: str | None) -> dict[str, Any]:
     if submission.mode == QUEUE:
         settings |= {name: getattr(submission, name) for name in _OF_QUEUES}
         if within is not None:
-            settings["within"] = within
+            settings[WITHIN] = within
     elif not isinstance(submission.targets, str):
         del settings["targets"]  # the runs name them
     if submission.callbacks:

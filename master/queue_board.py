@@ -222,6 +222,12 @@ class QueueBoard:
                 self._choose(line, anew=True)
         self.go_on()
 
+    def suspend(self, lines: Iterable[Line]) -> None:
+        """Nobody may take from them until it is resolved anew who may."""
+        for line in lines:
+            line.named = frozenset()
+            self._choose(line, anew=True)
+
     def load(
         self,
         read: Mapping[str, tuple[Task, QueueState]],

@@ -19,6 +19,7 @@ from master.live import Live
 from master.mailbox import Mailbox
 from master.queue_board import Offer, QueueBoard
 from master.queue_news import QueueNews, Tell
+from master.queue_rules import WITHIN
 from master.records import Run, Task
 from master.roster import Roster
 from master.storage import Storage
@@ -185,6 +186,9 @@ class QueueHub:
             self._signal.set()
 
     def _saw_fleet(self) -> None:
+        """Expressions may mean others now. Until it is known which, a queue that must not go
+        beyond somebody's limit goes to nobody."""
+        self._board.suspend(line for line in self._board.lines() if WITHIN in line.task.settings)
         if not self._fleet_changed:
             self._fleet_changed = True
             self._resolve_at = max(self._resolve_at, time.monotonic() + RESOLVE_S)
@@ -246,7 +250,7 @@ def all_named(fleet: Fleet, settings: Mapping[str, Mapping[str, Any]]) -> dict[s
     known: dict[str, frozenset[str]] = {}
     found = {}
     for task, one in settings.items():
-        said = f"{one.get('targets')!r} {one.get('within')!r}"
+        said = f"{one.get('targets')!r} {one.get(WITHIN)!r}"
         if said not in known:
             known[said] = named(fleet, one)
         found[task] = known[said]
@@ -264,7 +268,7 @@ def named(fleet: Fleet, settings: Mapping[str, Any]) -> frozenset[str]:
         meant = _resolved(fleet.forgiving(), targets)
     else:
         meant = frozenset(targets) & fleet.by_id.keys()
-    within = settings.get("within")
+    within = settings.get(WITHIN)
     return meant if within is None else meant & _resolved(fleet, within)
 
 

@@ -28,6 +28,7 @@ MAX_ATTEMPTS = 100
 MAX_RETRY_PAUSE_S = 600.0
 SPLITS = ("lines", "output")
 
+WITHIN = "within"  # the hosts to which whoever submitted a queue was limited; in its settings
 OF_QUEUES = (
     "items", "items_from", "open", "queue", "batch", "rate", "burst", "per_agent", "agents_max",
     "max_attempts", "retry_pause", "retry_codes",
