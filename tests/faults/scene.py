@@ -57,6 +57,11 @@ class Scene:
         self._watcher.stop()
         self._watching.join()
 
+    @property
+    def presences(self) -> list[Presence]:
+        """What the watcher has seen so far."""
+        return self._watcher.presences
+
     def api(self) -> Api:
         """A connection of one's own, for one thread."""
         return Api(self.fleet.web_port, self._token, timeout_s=20)
