@@ -230,8 +230,8 @@ class QueueChaos:
             ends = {attempt["attempt"]: attempt["state"] for attempt in told}
         return RunResult(
             run=row["run"],
-            items=row["items"],
-            failed_items=row["failed_items"],
+            items=row["item"].split("\n"),
+            failed_items=row.get("failed_items", []),
             state=row["state"],
             attempt=row["attempt"],
             ends=ends,
