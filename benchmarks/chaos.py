@@ -2,8 +2,11 @@
 
 Run it as root for faults of networks (each in a namespace) and full disks (small mounts), and
 with Debian's `faketime` package for steps of clocks; without, these are left out.
+
+With `--items` it is a queue of so many that the hosts work on meanwhile.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +17,10 @@ from benchmarks.common import Value, conditions, parser, percentile, report, wor
 from tests.faults.breakable import FAKETIME
 from tests.faults.cable import may_be_laid
 from tests.faults.chaos import Outcome, Plan, run_chaos
+from tests.faults.queue_chaos import QueuePlan, run_queue_chaos
+from tests.faults.queue_checker import DEAD
 
+PATIENCE_S = 1800.0  # for what is left of a large queue when nothing is broken any more
 SHOWN = 40  # violations; the rest is in the history
 
 
@@ -25,8 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--agents", type=int, default=10, help="how many agent processes")
     options.add_argument("--history", type=Path, metavar="FILE", help="write what was seen there")
     options.add_argument("--verbose", action="store_true", help="name each fault as it comes")
+    options.add_argument("--items", type=int, default=0, help="break a queue of so many items")
+    options.add_argument("--batch", type=int, default=1, help="of so many items to a run")
     chosen = options.parse_args(argv)
     around = conditions(chosen.dir)
+    if chosen.items:
+        return _break_queue(chosen, around)
     plan = Plan(seconds=chosen.minutes * 60, seed=chosen.seed, agents=chosen.agents)
     with workplace(chosen.dir) as folder:
         say = (lambda line: print(line, flush=True)) if chosen.verbose else (lambda line: None)
@@ -40,9 +50,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if outcome.violations else 0
 
 
-def _print_faults(outcome: Outcome) -> None:
-    for what, number in sorted(outcome.counts.items()):
+def _break_queue(chosen: argparse.Namespace, around: dict[str, Value]) -> int:
+    plan = QueuePlan(
+        items=chosen.items,
+        seed=chosen.seed,
+        seconds=chosen.minutes * 60,
+        batch=chosen.batch,
+        agents=chosen.agents,
+        hopeless=max(3, chosen.items // 1000),
+        patience_s=PATIENCE_S,
+    )
+    with workplace(chosen.dir) as folder:
+        outcome = run_queue_chaos(plan, folder)
+    if chosen.history is not None:
+        chosen.history.write_bytes(msgspec.json.encode(outcome.history))
+    _print_counts(outcome.counts)
+    results = outcome.history.results
+    found: dict[str, Value] = {
+        "seed": chosen.seed,
+        "faults": outcome.faults,
+        "items": len(outcome.history.accepted),
+        "batch": chosen.batch,
+        "attempts": outcome.attempts,
+        "attempts_lapsed": sum(list(r.ends.values()).count("LAPSED") for r in results),
+        "runs_given_up": sum(result.state in DEAD for result in results),
+        "violations": len(outcome.violations),
+    }
+    report(found, around, chosen.json)
+    for violation in outcome.violations[:SHOWN]:
+        print(violation)
+    return 1 if outcome.violations else 0
+
+
+def _print_counts(counts: dict[str, int]) -> None:
+    for what, number in sorted(counts.items()):
         print(f"{number:5}  {what}")
+
+
+def _print_faults(outcome: Outcome) -> None:
+    _print_counts(outcome.counts)
     for what, number in sorted(outcome.ended.items()):
         print(f"{number:5}  {what} ended by itself, and was started again")
     for status, number in sorted(outcome.refused.items()):
