@@ -17,7 +17,7 @@ from master.queue_retry import content_of
 from master.records import Item, Run
 from master.rows import QueueRow, TaskRow
 from master.specs import Specs
-from master.transaction import AHEAD, Tx
+from master.transaction import Tx
 from wire.messages import Poll
 from wire.states import RunState
 
@@ -96,7 +96,7 @@ class Turns:
         return None
 
     def _again(self, task: TaskRow, queue: QueueRow, run: Run) -> Sent | None:
-        item = self._item(task, run.seq)
+        item = _there(self._tx.item(task, run.seq), task, run.seq)
         cost = len(run.failed_items) or item.items
         agent = agent_of(self._tx, self._agent)
         taken = take_again(task, queue, agent, run, cost, self._tx.now)
@@ -111,7 +111,7 @@ class Turns:
     def _next(self, task: TaskRow, queue: QueueRow) -> Sent | None:
         if not untaken(task, queue):
             return None
-        item = self._item(task, queue.taken, AHEAD)
+        item = _there(self._tx.next_item(task, queue.taken), task, queue.taken)
         agent = agent_of(self._tx, self._agent)
         taken = take_item(task, queue, agent, item, new_id(), self._tx.now)
         if taken is None:
@@ -140,11 +140,6 @@ class Turns:
         at = waiting[0].due_at if waiting else self._tx.due_until(task)
         self._effects.queue(replace(queue, retry_at=at))
 
-    def _item(self, task: TaskRow, seq: int, ahead: int = 1) -> Item:
-        item = self._tx.item(task, seq, ahead)
-        assert item is not None, f"item {seq} of task {task.id} is gone"
-        return item
-
     def _sent(self, taken: Taken, item: Item) -> Sent:
         content = content_of(item, taken.run.failed_items)
         spec = self._specs.of(self._tx, task_of(self._tx, taken.run.task))
@@ -160,7 +155,11 @@ def with_item(tx: Tx, sent: Sent) -> Sent:
     queue = None if task is None else tx.queue(sent.run.task)
     if task is None or queue is None:
         return sent
-    item = tx.item(task, sent.run.seq)
-    assert item is not None, f"item {sent.run.seq} of task {task.id} is gone"
+    item = _there(tx.item(task, sent.run.seq), task, sent.run.seq)
     content = content_of(item, sent.run.failed_items)
     return replace(sent, item=content, batch=queue.batch > 1)
+
+
+def _there(item: Item | None, task: TaskRow, seq: int) -> Item:
+    assert item is not None, f"item {seq} of task {task.id} is gone"
+    return item

@@ -37,7 +37,7 @@ from wire.states import RunState
 
 CANDIDATES = 16  # waiting runs looked at for one poll before asking again
 DUE = 64  # runs of a queue that wait for another attempt, read at once
-AHEAD = 32  # items of a queue, read at once
+FEW, AHEAD = 4, 64  # items of a queue that are read at once: at first, and at most
 
 
 class Stale(Exception):
@@ -144,6 +144,7 @@ class Tx:
             self._attempts,
         )
         self._due: dict[str, _Due] = {}  # by task
+        self._ahead = FEW
         self._items: dict[tuple[int, int], Item] = {}  # by task_seq and seq; they never change
         self._open: dict[str, set[str]] = {}  # runs of an agent that are open, or were
         self._to_claim: set[str] = set()  # agents that are going to claim
@@ -270,14 +271,19 @@ class Tx:
         """From when on more may be due than `due_runs` has given; None: it has given all."""
         return self._due[task.id].until
 
-    def item(self, task: Task, seq: int, ahead: int = 1) -> Item | None:
-        """What a run of the queue is made of; `ahead` of those behind are read with it."""
-        key = (task.seq, seq)
-        if key not in self._items:
-            row = self.row("items_from", task_seq=task.seq, seq=seq, until=seq + ahead)
-            found = _decode_items(row[0]) if row else []
-            self._items.update({(task.seq, item.seq): item for item in found})
-        return self._items.get(key)
+    def item(self, task: Task, seq: int) -> Item | None:
+        """What a run of the queue is made of."""
+        if (task.seq, seq) not in self._items:
+            self._read_items(task, seq, 1)
+        return self._items.get((task.seq, seq))
+
+    def next_item(self, task: Task, seq: int) -> Item | None:
+        """As `item`, with those behind it: the more claims share this transaction, the more of
+        them are read at once."""
+        if (task.seq, seq) not in self._items:
+            self._read_items(task, seq, self._ahead)
+            self._ahead = min(2 * self._ahead, AHEAD)
+        return self._items.get((task.seq, seq))
 
     # ---- changing
 
@@ -468,6 +474,11 @@ class Tx:
         self._fetch(self._tasks, {run.task for run in self._runs.base.values() if run is not None})
         tasks = (task for task in self._tasks.base.values() if task is not None)
         self._fetch(self._queues, [task.id for task in tasks if task.mode == QUEUE])
+
+    def _read_items(self, task: Task, seq: int, number: int) -> None:
+        row = self.row("items_from", task_seq=task.seq, seq=seq, until=seq + number)
+        found = _decode_items(row[0]) if row else []
+        self._items.update({(task.seq, item.seq): item for item in found})
 
     def _read_due(self, task: Task) -> list[RunRow]:
         self.flush()
