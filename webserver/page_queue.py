@@ -27,7 +27,7 @@ from wire.states import ENDED_TASK, RunState
 from wire.views import GroupsView, Page, RunView, TaskView
 
 RUNS_ON_A_PAGE = 100
-GROUPS = 20
+GROUPS = 8  # output that names its item makes a group of each
 REFRESH_S = 2
 MOST_ROUNDS = 200  # of putting back; what is left then, another click puts back
 GIVEN_UP = (RunState.FAILED, RunState.TIMEOUT, RunState.UNKNOWN)
