@@ -89,7 +89,7 @@ def _queue(submission: Submission) -> NewQueue:
     burst = submission.burst
     return NewQueue(
         items=submission.items,
-        open=submission.open or submission.items_from is not None,
+        open=submission.open,
         name=submission.queue,
         batch=submission.batch,
         rate=submission.rate,

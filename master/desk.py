@@ -23,6 +23,7 @@ from master.dispatch import Dispatcher
 from master.events import Ring
 from master.ids import new_id
 from master.live import Live
+from master.queue_rules import refuse_unread
 from master.reach import check_reach, reach_of
 from master.records import Task
 from master.rights import Person
@@ -152,6 +153,7 @@ class Desk:
         fleet = self._roster.fleet()
         meant = filled(submission, self._runnable, fleet)
         plan = check(meant.submission, takes_secrets=True)
+        refuse_unread(plan.submission)
         secrets = secrets_of(meant.submission)
         if plan.submission.callbacks:
             self._storage.callbacks.check_known(plan.submission.callbacks).wait()

@@ -80,6 +80,17 @@ def check_mode(submission: Submission) -> Submission:
     return replace(submission, items=items, targets=submission.targets or ALL_AGENTS)
 
 
+def refuse_unread(submission: Submission) -> None:
+    """The output of another task is read by the web, which then brings it as items. Raises
+    InvalidValue."""
+    if submission.items_from is not None:
+        raise InvalidValue(
+            "items_from is given, and this web server does not read what it names: install the "
+            "version of the master on it",
+            field="items_from",
+        )
+
+
 def refuse_later(submission: Submission) -> None:
     """For what is written down to run later: its items stand in it, and nobody is there to close
     it. Raises InvalidValue."""

@@ -32,6 +32,10 @@ def queue(api: Api, script: str, items: list[Any], **fields: Any) -> str:
     return api.submit(script, mode="queue", items=items, **fields)
 
 
+def results(api: Api, task: str, **query: Any) -> list[dict[str, Any]]:
+    return api.items(f"/api/v1/tasks/{task}/results", **query)
+
+
 def post(api: Api, path: str, body: Any = None) -> Any:
     answer = api.call("POST", path, body)
     assert answer.status == 200, f"{path}: {answer.status} {answer.body!r}"
@@ -51,6 +55,42 @@ def test_every_item_is_done_once_with_its_text(api: Api):
     assert len({run["item"] for run in runs}) == 101
     json = next(run for run in runs if run["item"].startswith("{"))
     assert api.output(task, json["id"]) == b'{"host":"db1","port":5432} 1\n'
+
+
+def test_what_fails_is_tried_again_and_at_last_given_up(api: Api, witness: Witness):
+    script = 'case "$1" in bad) exit 3 ;; late) [ "$MSCHEDULE_ATTEMPT" -ge 2 ] ;; esac'
+    task = queue(api, script, ["good", "late", "bad"], retry_pause=0.05, max_attempts=2, open=True)
+    until(lambda: api.task(task)["queue"]["dead"] == 1, 60, "the item that is given up")
+    until(lambda: api.task(task)["counts"]["SUCCEED"] == 2, 60, "the others")
+    (dead,) = results(api, task, states="DEAD")
+    assert (dead["item"], dead["attempt"], dead["code"]) == ("bad", 2, 3)
+    assert len(api.items(f"/api/v1/runs/{dead['run']}/attempts")) == 1
+
+    assert post(api, f"/api/v1/tasks/{task}/put-back", {"runs": [dead["run"]]})["count"] == 1
+    until(
+        lambda: [one["attempt"] for one in results(api, task, states="DEAD")] == [4],
+        60,
+        "its further attempts",
+    )
+    post(api, f"/api/v1/tasks/{task}/close")
+    ended = api.finished(task)
+    assert (ended["state"], ended["counts"]["FAILED"]) == ("FAILED", 1)
+
+
+def test_more_items_are_added_until_it_is_closed(api: Api):
+    task = queue(api, 'echo "$1"', [], open=True)
+    body = "".join(f"item {number}\n" for number in range(50)).encode()
+    headers = {"Content-Type": "text/plain", "Idempotency-Key": "first"}
+    for _ in range(2):  # sent again it counts once
+        answer = api.call("POST", f"/api/v1/tasks/{task}/items", body, headers)
+        assert (answer.status, answer.json["accepted"]) == (200, 50)
+    until(lambda: api.task(task)["counts"]["SUCCEED"] == 50, 60, "all items")
+    assert api.task(task)["state"] == "RUNNING"
+    post(api, f"/api/v1/tasks/{task}/close")
+    assert api.finished(task)["state"] == "SUCCEED"
+    headers["Idempotency-Key"] = "second"
+    answer = api.call("POST", f"/api/v1/tasks/{task}/items", b"more\n", headers)
+    assert answer.status == 409
 
 
 def test_cancel_stops_what_runs_and_counts_what_waits(api: Api, witness: Witness):
