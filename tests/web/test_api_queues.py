@@ -50,7 +50,6 @@ def store(master):
 def impatient(monkeypatch):
     """Nothing waits longer than it must to be seen."""
     monkeypatch.setattr(uploading, "PAUSE_S", 0.001)
-    monkeypatch.setattr(uploading, "PATIENCE_S", 0.05)
 
 
 async def problem(response, status):
@@ -141,7 +140,10 @@ async def test_a_part_whose_answer_is_lost_is_sent_again_and_counts_once(client,
     assert store.items == ["a", "b"]
 
 
-async def test_a_master_that_stays_away_is_503_with_the_name_to_go_on_with(client, master):
+async def test_a_master_that_stays_away_is_503_with_the_name_to_go_on_with(
+    client, master, monkeypatch
+):
+    monkeypatch.setattr(uploading, "PATIENCE_S", 0.05)
     master.answer("add_items", Unavailable("the master is away"))
     response = await client.post(f"{URL}/items", data=b"a\n", headers=TEXT)
     found = await problem(response, 503)
