@@ -40,8 +40,9 @@ def may_wait_again(
 
 
 def _is_retried(queue: Queue, to: RunState, code: int | None) -> bool:
-    """What could not even be started has no code; another host may do better."""
-    if queue.retry_codes is None or to is not RunState.FAILED or code is None:
+    """What could not even be started has no code; another host may do better. A batch that failed
+    with code 0 has named what is to be tried again."""
+    if queue.retry_codes is None or to is not RunState.FAILED or code in (None, 0):
         return True
     return code in queue.retry_codes
 

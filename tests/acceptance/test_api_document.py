@@ -15,7 +15,7 @@ import pytest
 from tests.fleet import Fleet
 
 HERE = Path(__file__).parent
-LIMIT_S = 300
+LIMIT_S = 900
 # Random requests an operation, beside those made for each field and its bounds.
 EXAMPLES = 12
 FEWER = 8  # by those who may do little: mostly it is looked how they are refused

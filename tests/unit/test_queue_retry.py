@@ -81,6 +81,12 @@ def test_codes_are_asked_of_exits_alone(to, code, again):
     assert may_wait_again(queue_task(), queue, make_run(**RUNNING), to, code, NOW) is again
 
 
+def test_what_a_batch_names_as_failed_is_tried_again_though_its_script_ended_well():
+    task, queue, run = queue_task(), make_queue(retry_codes=[75]), make_run(**RUNNING)
+
+    assert may_wait_again(task, queue, run, RunState.FAILED, 0, NOW)
+
+
 def test_pauses_double_up_to_ten_minutes():
     queue = make_queue(retry_pause=1.5)
     assert [pause_after(queue, tries) for tries in (1, 2, 3)] == [1.5, 3.0, 6.0]
