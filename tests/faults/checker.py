@@ -18,6 +18,7 @@ FAILURES = frozenset({"FAILED", "TIMEOUT", "UNKNOWN"})
 KILLED = 137  # how a shell reports SIGKILL
 
 TICK_S = 0.02  # what two readings of /proc/uptime may differ in for nothing
+STANDSTILL_S = 60.0  # for which a host may be halted between a hand-out and its start
 SLACK_S = 2.0  # what a supervisor may take from its birth to the script's first line
 
 
@@ -130,11 +131,18 @@ def accepted_means_present(facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def only_what_was_accepted_starts(facts: Facts) -> Iterator[tuple[str, str]]:
-    """Scripts run for tasks that were accepted, on the host that the run is for."""
+    """Scripts run for tasks that were accepted, on the host that the run is for.
+
+    A client whose answer was lost when an older store was put back is told of another task under
+    its key: of the first, which that store has forgotten, nobody has heard.
+    """
     agent_of = {run.id: run.agent for _, run in facts.pairs()}
     for run, starts in facts.starts.items():
         order = facts.orders.get(starts[0].task)
         if order is None:
+            at = starts[0].at
+            if any(harm.since <= at <= harm.until + STANDSTILL_S for harm in facts.restores):
+                continue
             yield run, f"was started for task {starts[0].task}, which nobody submitted"
         elif starts[0].agent != agent_of.get(run, starts[0].agent):
             yield run, f"is for {agent_of[run]} and was started on {starts[0].agent}"

@@ -376,6 +376,16 @@ def test_an_older_store_explains_a_task_that_is_gone_and_no_second_start():
     assert broken(history) == {"started_at_most_once"}
 
 
+def test_an_older_store_explains_a_task_of_which_nobody_was_told_and_none_before_its_time():
+    history = make_history()
+    start_what_nobody_submitted(history)
+    history.harms = [Harm(kind="restore", since=19, until=21)]
+    assert check(history) == []
+
+    history.harms = [Harm(kind="restore", since=21, until=22)]
+    assert broken(history) == {"only_what_was_accepted_starts"}
+
+
 def test_an_older_store_explains_that_a_tree_lived_on_for_a_while_and_not_for_ever():
     history = make_history()
     leave_a_process_alive(history)
