@@ -27,7 +27,7 @@ if __name__ == "__main__":
     sys.modules["agent"] = type(sys)("agent")
     sys.modules["agent"].__path__ = [_folder]
 
-from agent import supervisor, tree  # noqa: E402
+from agent import carrier, tree  # noqa: E402
 from agent.failpoint import failpoint  # noqa: E402
 
 MAX_MESSAGE_BYTES = 16 << 10
@@ -149,7 +149,7 @@ def _be_supervisor(directory: str, cgroup_home: str | None, orders: int, done: i
     """Never returns."""
     code = 1
     try:
-        supervisor.serve(directory, cgroup_home, orders, done)
+        carrier.carry(directory, cgroup_home, orders, done)
         code = 0
     except Exception:
         sys.excepthook(*sys.exc_info())  # into the log file that is our stderr

@@ -1,13 +1,13 @@
 """How is one run carried through, whatever becomes of the agent? Mark, start, read, stop, record.
 
-A supervisor is forked by the runner, owns one run directory, and needs nobody: it starts the
-script, reads its output, keeps time and kills by itself, and writes the exit record. The agent
-speaks to it through the directory (`stop`) and wakes it with SIGUSR1.
+A supervisor owns one run directory, in a process that carries runs through one after another
+(agent/carrier.py), and needs nobody: it starts the script, reads its output, keeps time and kills
+by itself, and writes the exit record. The agent speaks to it through the directory (`stop`) and
+wakes it with SIGUSR1.
 
 Loaded by the runner, whose memory counts on every host: a few built-in modules only.
 """
 
-import _ctypes
 import fcntl
 import os
 import select
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 else:
     import _signal  # the module without its enums, which cost 0.8 MB
 
-WAKE_SIGNAL = _signal.SIGUSR1
 READ_BYTES = 64 << 10
-MAX_ORDER_BYTES = 4096  # a path; what a pipe takes whole
 MOST_DESCRIPTORS = 1 << 20
-MOST_RUNS = 500  # of one process: whatever might gather in it is gone with it
-PR_SET_CHILD_SUBREAPER = 36
 
 # The death of a child of ours wakes us; only for deaths deeper in the tree we look now and then.
 GRACE_TICK_S = 0.25
@@ -40,71 +36,8 @@ MAX_SLEEP_S = 3600.0  # poll() takes no more than 24 days
 SWEEP_S = 30.0
 
 
-def serve(directory: str, cgroup_home: str | None, orders: int, done: int) -> None:
-    """Carry runs through, one after another, in a process that was forked for it.
-
-    A fork costs more than all else that is done for a short script. So once a run has left
-    nothing behind, its end is told on `done`, and the next directory read from `orders`, until
-    the runner closes that or is gone.
-    """
-    os.setsid()
-    _become_subreaper()
-    wake = _listen_for_signals()
-    for _ in range(MOST_RUNS):
-        if not supervise(directory, cgroup_home, wake):
-            return
-        try:
-            os.write(done, os.fsencode(f"{os.getpid()} {directory}\0"))
-        except BrokenPipeError:
-            return
-        directory = os.fsdecode(os.read(orders, MAX_ORDER_BYTES))
-        if not directory:
-            return
-
-
-def supervise(directory: str, cgroup_home: str | None, wake: int) -> bool:
-    """Run the script of `directory` to its end, or do nothing when the mark is taken.
-
-    True: nothing is left of it, here or elsewhere, and another run may follow.
-    """
-    if rundir.read_mark(directory) is not None:
-        return True
-    lock = rundir.take_lock(directory)
-    spec = rundir.decode_spec(rundir.read_file(f"{directory}/{rundir.SPEC}") or b"")
-    secrets = secret.read(directory)  # before the mark, after which the agent may remove them
-    pid = os.getpid()
-    cgroup = tree.cgroup_of(cgroup_home, os.path.basename(directory))
-    if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid), cgroup):
-        rundir.free_lock(lock)
-        return True
-    failpoint("mark-made")
-    supervisor = Supervisor(directory, spec, secrets, lock, wake, cgroup_home)
-    supervisor.run()
-    return supervisor.let_go()
-
-
-def _become_subreaper() -> None:
-    """Have every orphan of the tree reparented to us, however it was daemonized.
-
-    The ctypes package itself would cost the runner 0.4 MB for this one call.
-    """
-    prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # type: ignore[arg-type]
-    _ctypes.call_function(prctl, (PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
-
-
-def _listen_for_signals() -> int:
-    """A descriptor that turns readable with each death of a child and each wake-up."""
-    readable, writable = os.pipe()
-    os.set_blocking(readable, False)
-    os.set_blocking(writable, False)
-    for number in (_signal.SIGCHLD, WAKE_SIGNAL):
-        _signal.signal(number, lambda *_: None)
-    _signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    return readable
-
-
 class Supervisor:
-    """The one run of this process."""
+    """The one run that this process has now."""
 
     def __init__(
         self,
