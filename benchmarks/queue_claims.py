@@ -8,9 +8,10 @@ import sqlite3
 import time
 from pathlib import Path
 
-from benchmarks.store import ACT, INSTANCE, enrol, pipelined
-from master.changes import NewQueue, NewTask
-from master.ids import new_id
+from msgspec.structs import replace
+
+from benchmarks.store import ACT, INSTANCE, enrol, new_task, pipelined
+from master.changes import NewQueue
 from master.storage import Storage
 from wire.messages import Poll
 from wire.queues import ITEMS_AT_ONCE
@@ -33,23 +34,7 @@ def claims_us(file: Path, items: int) -> tuple[float, float]:
 
 
 def _queue(storage: Storage, items: int) -> str:
-    new = NewTask(
-        id=new_id(),
-        script=b'echo "$1"\n',
-        targets=[],
-        name="benchmark",
-        created_by="benchmark",
-        parallel=0,
-        fail_count=None,
-        fail_rate=None,
-        on_limit="finish",
-        priority=0,
-        offline="wait",
-        expires_in=86400.0,
-        lost_after=60.0,
-        settings={},
-        queue=NewQueue(open=True),
-    )
+    new = replace(new_task([]), queue=NewQueue(open=True))
     task = storage.add_task(new, ACT).wait().task.id
     for start in range(0, items, ITEMS_AT_ONCE):
         part = [f"item-{n:07}" for n in range(start, min(items, start + ITEMS_AT_ONCE))]

@@ -54,13 +54,13 @@ def main() -> None:
 def _measure(storage: Storage, count: int, figures: dict[str, float]) -> None:
     agents = enrol(storage, count)
     begin = time.perf_counter()
-    storage.add_task(_task(agents), ACT).wait()
+    storage.add_task(new_task(agents), ACT).wait()
     figures["add_task_ms"] = (time.perf_counter() - begin) * 1000
     figures["claims_per_s"], grants = _claims(storage, agents)
     cpu = time.process_time()
     figures["results_per_s"] = _results(storage, grants)
     figures["result_cpu_us"] = (time.process_time() - cpu) / count * 1e6
-    task = storage.add_task(_task(agents), ACT).wait().task
+    task = storage.add_task(new_task(agents), ACT).wait().task
     _, grants = _claims(storage, agents, hw=1)
     with _BusyHub():
         figures["results_per_s_busy_hub"] = _results(storage, grants)
@@ -114,7 +114,8 @@ def _register(id: str, number: int, token: str) -> Register:
     )
 
 
-def _task(agents: list[str]) -> NewTask:
+def new_task(agents: list[str]) -> NewTask:
+    """`echo hello`, on all of them at once."""
     return NewTask(
         id=new_id(),
         script=b"echo hello\n",
