@@ -150,7 +150,8 @@ class Board:
 
     def get_output(self, person: Person, asked: GetOutput) -> OutputView:
         limit = max(0, min(asked.limit, MAX_OUTPUT_BYTES))
-        view = self._storage.output(asked.run, max(0, asked.offset), limit).wait()
+        offset = max(0, asked.offset)
+        view = self._storage.output(asked.run, offset, limit, asked.attempt).wait()
         gone = view.state in ENDED_RUN and self._live.state(view.agent) is AgentState.OFFLINE
         return replace(view, ended=view.ended or gone)
 

@@ -6,10 +6,12 @@ from itertools import islice
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from master.changes import QueueState
 from master.output import read
 from master.queue_claim import retrying, state_of, untaken
+from master.queue_retry import as_run, attempt_id
 from master.reader import Reader
 from master.records import Queue, Run, Task
 from master.rows import AttemptRow, QueueRow, RunRow, TaskRow, decode_rows, to_json
@@ -23,7 +25,7 @@ from master.views import (
     to_cursor,
 )
 from utils import iso
-from wire.errors import Conflict, InvalidValue
+from wire.errors import Conflict, InvalidValue, NotFound
 from wire.queues import AttemptView, QueueView, ResultView, SlowView
 from wire.states import RUN_FAILURES, RunState
 from wire.views import Page
@@ -133,9 +135,29 @@ def attempts(reader: Reader, run: str) -> list[AttemptView]:
             code=one.code,
             started_at=iso(one.started_at),
             ended_at=iso(one.ended_at),
+            output_bytes=one.output_bytes,
+            output_stored=one.output_stored,
+            output_gap=one.output_gap,
         )
         for one in earlier
     ]
+
+
+def run_in(reader: Reader, run: str, attempt: int | None) -> Run:
+    """The run as it was in an attempt, for its output; None: in the present one. Raises NotFound.
+
+    An attempt of which nobody has said how it ended is UNKNOWN.
+    """
+    record = run_record(reader, run)
+    if attempt is None or attempt == record.attempt:
+        return record
+    ids = to_json([attempt_id(run, attempt)])
+    found = decode_rows(AttemptRow, text_of(reader.row("attempts_by_id", ids=ids)))
+    if not found:
+        raise NotFound(f"run {run} has no attempt {attempt}")
+    (earlier,) = found
+    state = RunState(earlier.state) if earlier.told else RunState.UNKNOWN
+    return replace(as_run(record, earlier), state=state, settled=earlier.told)
 
 
 # ---- results

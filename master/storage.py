@@ -345,10 +345,15 @@ class Storage:
         """Agents of the task's waiting runs, in order: whom to wake when a place is free."""
         return self._database.reading(lambda reader: views.waiting_agents(reader, task, limit))
 
-    def output(self, run: str, offset: int, limit: int) -> Verb[OutputView]:
-        """Bytes of the stored representation, with one line in the gap. Raises NotFound."""
+    def output(
+        self, run: str, offset: int, limit: int, attempt: int | None = None
+    ) -> Verb[OutputView]:
+        """Bytes of the stored representation, with one line in the gap. `attempt` None: the
+        present one. Raises NotFound."""
         return self._database.reading(
-            lambda reader: output.read(reader, views.run_record(reader, run), offset, limit)
+            lambda reader: output.read(
+                reader, queue_views.run_in(reader, run, attempt), offset, limit
+            )
         )
 
     # ---- what agents say; each is taken for its own runs only

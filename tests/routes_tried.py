@@ -80,6 +80,10 @@ def of_run(t: Things, _: Caller) -> Request:
     return Request(t.run())
 
 
+def of_attempt(t: Things, _: Caller) -> Request:
+    return Request({**t.run(), "attempt": "1"})
+
+
 def of_version(body: Make | None = None) -> Build:
     return lambda t, _: Request({"script": t.script(), "version": "1"}, body(t) if body else None)
 
@@ -205,6 +209,7 @@ API: dict[str, Example] = {
     "POST /api/v1/tasks/{task}/put-back": Example(about("task", Things.queue, always()), OWN_HOSTS),
     "GET /api/v1/tasks/{task}/results": Example(about("task", Things.queue)),
     "GET /api/v1/runs/{run}/attempts": Example(of_run),
+    "GET /api/v1/runs/{run}/attempts/{attempt}/output": Example(of_attempt),
     "GET /api/v1/tasks/{task}/targets": ABOUT_TASK,
     "GET /api/v1/tasks/{task}/groups": ABOUT_TASK,
     "GET /api/v1/tasks/{task}/grid": ABOUT_TASK,

@@ -1,4 +1,4 @@
-"""How is a run's output served? Byte by byte as it is stored, whole or in a range."""
+"""How is the output of a run or an attempt served? As it is stored, whole or in a range."""
 
 import re
 from dataclasses import dataclass
@@ -6,28 +6,51 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from webserver.api_runs import find_run
+from webserver.body import identifier
 from webserver.context import MASTER, Caller, Master
+from webserver.endpoint import Header
 from webserver.parameters import NoQuery
 from webserver.refusals import RangeNotSatisfiable
-from wire.errors import Refusal
+from wire.errors import NotFound, Refusal
 from wire.requests import GetOutput
 from wire.views import OutputView
 
 CHUNK_BYTES = 1 << 20
 
+RANGE = {
+    "Range": Header(
+        "One range of bytes: `bytes=100-` for all from the 101st on. Other forms are ignored."
+    )
+}
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))", re.ASCII)
 
 
 async def get_output(request: web.Request, caller: Caller, _: NoQuery) -> web.StreamResponse:
     """What is stored at this moment; of a run that still writes, ask for the rest by range."""
     run = await find_run(request, caller)
+    return await _serve(request, _Source(request.app[MASTER], caller, run.id), run.id)
+
+
+async def get_attempt_output(
+    request: web.Request, caller: Caller, _: NoQuery
+) -> web.StreamResponse:
+    """What one attempt of a queue's run wrote, also of one that was followed by another."""
+    run, number = identifier(request, "run"), request.match_info["attempt"]
+    if not _NUMBER.fullmatch(number):
+        raise NotFound(f"run {run} has no such attempt; they are counted from 1")
+    source = _Source(request.app[MASTER], caller, run, int(number))
+    return await _serve(request, source, f"{run}.{number}")
+
+
+async def _serve(request: web.Request, source: "_Source", name: str) -> web.StreamResponse:
     # An If-Range never matches: what is still written has no validator.
     header = None if "If-Range" in request.headers else request.headers.get("Range")
-    source = _Source(request.app[MASTER], caller, run.id)
     first = await source.read(0, CHUNK_BYTES if header is None else 1)
     span = byte_range(header, first.size)
     start, end = span or (0, first.size)
-    response = _response(run.id, start, end, first.size, partial=span is not None)
+    response = _response(name, start, end, first.size, partial=span is not None)
     if request.method == "HEAD":
         return response
     # Fetched before the headers leave, so that a refusal is still an answer.
@@ -55,12 +78,12 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def _response(run: str, start: int, end: int, size: int, *, partial: bool) -> web.StreamResponse:
+def _response(name: str, start: int, end: int, size: int, *, partial: bool) -> web.StreamResponse:
     response = web.StreamResponse(status=206 if partial else 200)
     response.content_type = "application/octet-stream"
     response.content_length = end - start
     response.headers["Accept-Ranges"] = "bytes"
-    response.headers["Content-Disposition"] = f'attachment; filename="{run}.out"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}.out"'
     if partial:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return response
@@ -68,14 +91,16 @@ def _response(run: str, start: int, end: int, size: int, *, partial: bool) -> we
 
 @dataclass(frozen=True)
 class _Source:
-    """The stored output of one run, for one caller."""
+    """The stored output of one run, for one caller. `attempt` None: of the present one."""
 
     master: Master
     caller: Caller
     run: str
+    attempt: int | None = None
 
     async def read(self, offset: int, limit: int) -> OutputView:
-        ask = GetOutput(self.caller.auth, self.run, offset, min(CHUNK_BYTES, limit))
+        limit = min(CHUNK_BYTES, limit)
+        ask = GetOutput(self.caller.auth, self.run, offset, limit, self.attempt)
         return await self.master.call("get_output", ask, OutputView)
 
 

@@ -48,6 +48,7 @@ _PLACES = {
     "agent": "Id of an agent.",
     "script": "Name of a saved script.",
     "version": "Number of a version, from 1.",
+    "attempt": "Number of an attempt, from 1.",
     "group": "Name of a saved group, without the @.",
     "join_token": "Id of a join token.",
     "plan": "Id of a plan.",

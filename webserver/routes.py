@@ -107,11 +107,6 @@ _KEY = {
         api_tasks.KEY,
     )
 }
-_RANGE = {
-    "Range": Header(
-        "One range of bytes: `bytes=100-` for all from the 101st on. Other forms are ignored."
-    )
-}
 _RESUME = {"Last-Event-ID": Header("Id of the last event that was received.", EVENT_ID)}
 _CSV = {CSV: "A header `agent,LABEL,…`, then a row an agent; an empty cell removes the label."}
 
@@ -281,7 +276,7 @@ API = (
     api(
         "GET", _RUN + "/output", api_output.get_output, VIEWER, NoQuery,
         "The output of a run", Answer(None, media=BYTES), Answer(None, 206, BYTES),
-        headers=_RANGE, refuses=(RangeNotSatisfiable,),
+        headers=api_output.RANGE, refuses=(RangeNotSatisfiable,),
     ),
     api(
         "GET", "/api/v1/status", api_master.get_status, VIEWER, NoQuery,

@@ -1,9 +1,10 @@
 """Which paths are there for queue tasks, beyond those of all tasks? Rows of the one table."""
 
-from webserver import api_queues, api_tasks, page_new_queue, page_queue
-from webserver.endpoint import CSV, NDJSON, TEXT, Answer, Header, Listing, May, Route, api
+from webserver import api_output, api_queues, api_tasks, page_new_queue, page_queue
+from webserver.endpoint import BYTES, CSV, NDJSON, TEXT, Answer, Header, Listing, May, Route, api
 from webserver.parameters import NoQuery, ResultsQuery
 from webserver.queue_results import Results
+from webserver.refusals import RangeNotSatisfiable
 from wire.errors import Conflict, StoreFull
 from wire.queues import AttemptView, ItemsAdded, PutBackDone
 from wire.views import TaskView
@@ -45,6 +46,11 @@ API = (
     api(
         "GET", "/api/v1/runs/{run}/attempts", api_queues.get_attempts, May.VIEWER, NoQuery,
         "Earlier attempts of a run", Answer(Listing[AttemptView]),
+    ),
+    api(
+        "GET", "/api/v1/runs/{run}/attempts/{attempt}/output", api_output.get_attempt_output,
+        May.VIEWER, NoQuery, "The output of one attempt", Answer(None, media=BYTES),
+        Answer(None, 206, BYTES), headers=api_output.RANGE, refuses=(RangeNotSatisfiable,),
     ),
 )  # fmt: skip
 

@@ -93,6 +93,9 @@ class AttemptView(Struct):
     code: int | None
     started_at: str | None
     ended_at: str | None
+    output_bytes: int = 0  # that it wrote, as far as its agent has told
+    output_stored: int = 0  # that there are to read
+    output_gap: tuple[int, int] | None = None  # the part that was not kept
 
 
 class SlowView(Struct):

@@ -237,6 +237,7 @@ class GetOutput(Struct):
     run: str
     offset: int = 0
     limit: int = 1 << 20
+    attempt: int | None = None  # of a queue's run an earlier one; None: the present one
 
 
 class GetTargets(Struct):

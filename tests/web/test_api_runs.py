@@ -132,6 +132,23 @@ async def test_it_answers_head_with_the_length(client, loud):
     assert response.headers["Content-Length"] == str(len(OUTPUT))
 
 
+async def test_it_sends_the_output_of_one_attempt_in_ranges_too(client, loud):
+    url = f"/api/v1/runs/{RUN}/attempts/2/output"
+    response = await client.get(url)
+    assert await response.read() == OUTPUT
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{RUN}.2.out"'
+    response = await client.get(url, headers={"Range": "bytes=-7"})
+    assert (response.status, await response.read()) == (206, OUTPUT[-7:])
+    assert {(ask.run, ask.attempt) for ask in loud.asked("get_output")} == {(RUN, 2)}
+
+
+@pytest.mark.parametrize("attempt", ["0", "-1", "x", "1.5", "9999999999", "²"])
+async def test_what_is_no_number_of_an_attempt_is_not_found(client, loud, attempt):
+    response = await client.get(f"/api/v1/runs/{RUN}/attempts/{attempt}/output")
+    assert response.status == 404
+    assert loud.asked("get_output") == []
+
+
 async def test_it_cuts_the_connection_when_the_master_goes_away_in_between(client, loud):
     whole = loud.answers["get_output"]
     loud.answer("get_output", lambda ask: whole(ask) if ask.offset == 0 else Unavailable("gone"))

@@ -369,13 +369,17 @@ async def test_a_viewer_sees_it_without_buttons(stranger, master):
 
 async def test_a_run_shows_its_item_and_the_attempts_before(browser, master):
     master.answer("get_task", queue_task())
-    master.answer("get_run", make_run(item="10.0.0.9", attempt=2))
-    view = AttemptView(1, "a1", "db1", "LAPSED", "db1 was not heard of for 60 s", None, None, None)
-    master.answer("get_attempts", Page([view]))
+    master.answer("get_run", make_run(item="10.0.0.9", attempt=3))
+    silent = AttemptView(
+        1, "a1", "db1", "LAPSED", "db1 was not heard of for 60 s", None, None, None
+    )
+    loud = AttemptView(2, "a2", "db2", "FAILED", "exit code 3", 3, None, None, 2048, 2048)
+    master.answer("get_attempts", Page([silent, loud]))
     page = await (await browser.get(f"{PAGE}/runs/{RUN}")).text()
     assert "10.0.0.9" in page
     assert "Earlier attempts" in page
     assert "db1 was not heard of for 60 s" in page
+    assert re.findall(rf'href="/api/v1/runs/{RUN}/attempts/(\d)/output"', page) == ["2"]
 
 
 async def test_a_first_attempt_asks_for_none_before_it(browser, master):
