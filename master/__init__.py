@@ -119,7 +119,7 @@ class Master:
             self._storage, self._roster, self._dispatcher, ring, self._waiters, self._live, vault
         )
         queues = QueueDesk(self._storage, self._dispatcher, desk.check_reach_of_task, desk.show)
-        board = Board(self._storage, self._roster, ring, self._live)
+        board = Board(self._storage, self._roster, ring, self._live, self._dispatcher.queues)
         book = self._storage.schedules
         composer = Composer(self._live, self._storage.scripts, vault)
         judge = PlanJudge(composer, self._roster, self._storage.callbacks)

@@ -12,6 +12,7 @@ from master.audit_log import LATEST_MS, Filters
 from master.beside import beside
 from master.events import Ring
 from master.live import Live
+from master.queue_hub import QueueHub
 from master.rights import Person
 from master.roster import Presence, Roster, state_of
 from master.search import Wanted
@@ -41,8 +42,9 @@ MAX_OUTPUT_BYTES = 1 << 20
 class Board:
     """Answers the web's calls that look at something."""
 
-    def __init__(self, storage: Storage, roster: Roster, ring: Ring, live: Live):
+    def __init__(self, storage: Storage, roster: Roster, ring: Ring, live: Live, queues: QueueHub):
         self._storage = storage
+        self._queues = queues
         self._roster = roster
         self._ring = ring
         self._live = live
@@ -97,7 +99,8 @@ class Board:
             created_by=asked.created_by or None,
             agent=self._one_agent(asked.agent) if asked.agent else None,
         )
-        return self._storage.tasks(limit, asked.cursor, wanted).wait()
+        page = self._storage.tasks(limit, asked.cursor, wanted).wait()
+        return replace(page, items=[self._queues.paced(view) for view in page.items])
 
     def _one_agent(self, name: str) -> str:
         """The id of the host that is meant by its id or hostname."""

@@ -18,6 +18,7 @@ from master.changes import Changed
 from master.live import Live
 from master.mailbox import Mailbox
 from master.queue_board import Offer, QueueBoard
+from master.queue_line import Line
 from master.queue_news import QueueNews, Tell
 from master.queue_rules import WITHIN
 from master.records import Run, Task
@@ -30,6 +31,7 @@ from wire.defaults import ALL_AGENTS
 from wire.errors import InvalidValue
 from wire.queues import QueueView
 from wire.states import ENDED_TASK, AgentState, RunState
+from wire.views import TaskView
 
 log = getLogger(__name__)
 
@@ -217,6 +219,18 @@ class QueueHub:
         line = self._board.get(task.id)
         return self._named(task) | (frozenset(line.holders) if line is not None else frozenset())
 
+    def paced(self, view: TaskView) -> TaskView:
+        """A row of a list with the pace of its queue; of a fan-out it is as it was."""
+        line = self._board.get(view.id)
+        if line is None or view.queue is None:
+            return view
+        return replace(view, queue=self._paced(line, line.task, view.queue))
+
+    def _paced(self, line: Line, task: Task, view: QueueView) -> QueueView:
+        per_second = line.pace.per_second(queue_pace.ended_of(task), self._live.now())
+        left_s = queue_pace.left_s(task, per_second)
+        return replace(view, per_second=round(per_second, 3), left_s=left_s)
+
     def completed(self, task: Task, view: QueueView) -> QueueView:
         """With what only the running master knows of a queue."""
         line = self._board.get(task.id)
@@ -224,12 +238,9 @@ class QueueHub:
             return view
         now, serving = self._live.now(), self._board.serving(line)
         online = [one for one in serving if one in line.may_take and self._is_online(one)]
-        per_second = line.pace.per_second(queue_pace.ended_of(task), now)
         return replace(
-            view,
+            self._paced(line, task, view),
             agents=len(online),
-            per_second=round(per_second, 3),
-            left_s=queue_pace.left_s(task, per_second),
             waits_for=queue_pace.waits_for(
                 task,
                 line.state,

@@ -68,6 +68,22 @@ def queue_holders(reader: Reader) -> dict[str, dict[str, set[str]]]:
 def queue_view(reader: Reader, id: str) -> QueueView:
     """What only the hub knows is for it to fill in. Raises NotFound, Conflict for a fan-out."""
     task, queue = _queue(reader, id)
+    return replace(_standing(task, queue), slowest=_slowest(reader, task, queue))
+
+
+def listed_queues(reader: Reader, tasks: Sequence[TaskRow]) -> dict[str, QueueView]:
+    """{task: how its queue stands} of those of a list that are queues, by one look."""
+    by_id = {task.id: task for task in tasks if task.mode == QUEUE}
+    if not by_id:
+        return {}
+    row = reader.row("queues_by_id", ids=to_json(list(by_id)))
+    return {
+        queue.id: replace(_standing(by_id[queue.id], queue), agents=None)
+        for queue in decode_rows(QueueRow, text_of(row))
+    }
+
+
+def _standing(task: Task, queue: Queue) -> QueueView:
     return QueueView(
         queue=queue.name,
         open=task.open,
@@ -83,7 +99,6 @@ def queue_view(reader: Reader, id: str) -> QueueView:
         untaken=untaken(task, queue),
         retrying=retrying(task, queue),
         dead=failures(task),
-        slowest=_slowest(reader, task, queue),
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from master.queue_views import listed_queues
 from master.reader import Reader
 from master.rows import RunRow, TaskRow, decode_rows, to_json
 from master.views import from_cursor, run_view, size_of, task_view, text_of, to_cursor
@@ -110,7 +111,8 @@ def _fits(task: _Found, wanted: Wanted, text: str) -> bool:
 def _views(reader: Reader, seqs: list[int]) -> list[Any]:
     found = decode_rows(TaskRow, text_of(reader.row("tasks_by_seq", seqs=to_json(seqs))))
     found.sort(key=lambda task: -task.seq)
-    return [task_view(task) for task in found]
+    queues = listed_queues(reader, found)
+    return [replace(task_view(task), queue=queues.get(task.id)) for task in found]
 
 
 # ---- the history of a host

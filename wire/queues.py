@@ -106,7 +106,11 @@ class SlowView(Struct):
 
 
 class QueueView(Struct):
-    """What a task's view has besides, of a queue."""
+    """What a task's view has besides, of a queue.
+
+    In a list of tasks nobody has looked at hosts and items: `agents` is None there, `waits_for`
+    and `slowest` are empty.
+    """
 
     queue: str  # its name
     open: bool
@@ -122,7 +126,7 @@ class QueueView(Struct):
     untaken: int  # runs to be that nobody has taken yet
     retrying: int  # runs that wait for another attempt
     dead: int
-    agents: int = 0  # that may take, and are online
+    agents: int | None = 0  # that may take, and are online; None: not counted, in a list
     per_second: float = 0.0  # runs ended, over the last half minute
     left_s: float | None = None  # until all have ended, at that pace
     waits_for: str = ""  # why nothing is handed out just now, for people

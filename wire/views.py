@@ -113,7 +113,7 @@ class TaskView(Struct):
     due_at: str | None = None  # the instant at which that was due
     plan: str | None = None  # id of the plan of which it is a step's task
     mode: str = "fan_out"  # or "queue"
-    queue: QueueView | None = None  # of a queue; only get_task fills it
+    queue: QueueView | None = None  # of a queue; events leave it out
 
 
 class RunView(Struct):

@@ -51,7 +51,7 @@ class Office:
         self.desk = Desk(
             house.store, self.roster, dispatcher, self.ring, waiters, self.live, Vault(bytes(32))
         )
-        self.board = Board(house.store, self.roster, self.ring, self.live)
+        self.board = Board(house.store, self.roster, self.ring, self.live, dispatcher.queues)
 
     def enrol(self, *names):
         ids = self.house.enrol(*names)

@@ -6,13 +6,16 @@ from typing import Any
 import gevent
 import pytest
 from gevent.event import AsyncResult
+from msgspec.structs import replace
 
+from master.board import Board
 from master.composer import sound
 from master.desk import Desk
 from master.dispatch import Dispatcher
 from master.events import Ring
 from master.live import Live
 from master.queue_desk import QueueDesk
+from master.reader import Reader
 from master.rights import Person
 from master.roster import Roster
 from master.secrets import Vault
@@ -27,6 +30,7 @@ from wire.requests import (
     ById,
     ChangeTask,
     ItemsFrom,
+    ListTasks,
     Submission,
     TaskChanges,
 )
@@ -65,6 +69,7 @@ class Site:
         self.queues = QueueDesk(
             house.store, self.dispatcher, self.desk.check_reach_of_task, self.desk.show
         )
+        self.board = Board(house.store, self.roster, ring, self.live, self.dispatcher.queues)
         self.hw: dict[str, int] = {}
         self.web01, self.web02, self.db1 = house.enrol("web01", "web02", "db1")
         for record in house.store.all_agents().wait():
@@ -190,6 +195,41 @@ def test_a_new_rate_begins_with_what_the_bucket_holds(site):
     assert (view.settings["rate"], view.settings["per_agent"]) == (50.0, 2)
     grants = site.granted(site.poll(site.web01, free=50), site.web01)
     assert len(grants) == 1  # one token was there; a new one comes in 20 ms of the clock
+
+
+def test_a_list_of_tasks_says_how_queues_stand_by_one_more_query(site, monkeypatch):
+    queues = [site.submit(items=["a", "b"], rate=50.0, open=True) for _ in range(3)]
+    alone = site.desk.add_task(
+        ALICE, AddTask(AUTH, Submission(script="true", targets="web01")), by()
+    ).id
+    queries = []
+    asked = Reader.row
+
+    def counted(reader, name, **values):
+        queries.append(name)
+        return asked(reader, name, **values)
+
+    monkeypatch.setattr(Reader, "row", counted)
+    page = site.board.get_tasks(ALICE, ListTasks(AUTH))
+    assert [view.id for view in page.items] == [alone, *reversed(queues)]
+    assert page.items[0].queue is None
+    for view in page.items[1:]:
+        one = site.desk.show(view.id).queue
+        assert view.queue == replace(one, agents=None, waits_for="", slowest=[])
+        assert (view.queue.items, view.queue.rate, view.queue.open) == (2, 50.0, True)
+    assert queries[:3] == ["scan_tasks", "tasks_by_seq", "queues_by_id"]
+    assert queries.count("scan_tasks") == 1
+
+
+def test_a_list_says_how_long_a_queue_will_take(site):
+    task = site.submit(items=["a", "b", "c"])
+    for _ in range(2):
+        (grant,) = site.granted(site.poll(site.web01), site.web01)
+        site.house.clock.now += 1.0
+        site.finish(grant, site.web01)
+    (view,) = site.board.get_tasks(ALICE, ListTasks(AUTH)).items
+    assert view.id == task
+    assert (view.queue.per_second, view.queue.left_s) == (1.0, 1.0)
 
 
 def test_dead_items_are_put_back_and_given_out_again(site):
