@@ -1,9 +1,9 @@
-"""How does a program call the master? zerorpc's own client, made to fail truthfully.
+"""How does a program call the master? By zerorpc, made to fail truthfully.
 
-What zerorpc and ZeroMQ would rather do is queue a call while the master is away and run
-it after its caller gave up. Here a call is handed to zerorpc only while the connection
-stands, fails as soon as the connection breaks, and whatever a given-up call may have left
-behind is thrown away with the connection it was made on.
+What ZeroMQ would rather do is queue a call while the master is away and have it carried out
+after its caller gave up. Here a call is handed to it only while the connection stands, fails
+as soon as the connection breaks, and whatever a given-up call may have left behind is thrown
+away with the connection it was made on.
 """
 
 import logging
@@ -14,24 +14,18 @@ from typing import Any, TypeVar
 import gevent
 import gevent.event
 import msgspec
-import zerorpc
 import zmq
-from gevent.hub import get_hub
 from msgspec import Struct
 
-from wire.errors import Internal, Refusal, Unavailable, from_wire
+from wire.errors import Internal, Refusal, Unavailable
 from wire.keys import KeyPair
-from wire.light import LightClient, LightContext
-from wire.monitor import Monitor, Trouble, trouble_of
+from wire.line import RECONNECT_MS, Line, LineLost
+from wire.monitor import Trouble, trouble_of
 
 __all__ = ["Client", "Trouble"]
 
-HANDSHAKE_MS = 3_000
-CONNECT_MS = 5_000  # a host that swallows packets
-RECONNECT_MS = 100
 RECONNECT_MAX_MS = 3_000  # after handshakes that failed
 RETRY_MAX_S = 2.0  # where nothing listens
-SEND_QUEUE = 64
 
 T = TypeVar("T")
 
@@ -63,9 +57,9 @@ class Client:
         # A little less, and not the same for all: libzmq's own pauses have no jitter.
         self._retry_max_ms = round(retry_max_s * random.uniform(750, 1000))
         self._on_trouble = on_trouble
-        self._context: zerorpc.Context | None = None
-        self._line: _Line | None = None  # the connection for new calls
-        self._retired: set[_Line] = set()  # those that only end the calls they have
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._line: Line | None = None  # the connection for new calls
+        self._retired: set[Line] = set()  # those that only end the calls they have
         self._reopening: gevent.Greenlet | None = None
         self._up = gevent.event.Event()
         self._failures = 0  # in a row, of connecting
@@ -102,11 +96,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> T:
         """Send one of `sendmsg`'s messages, as `call` does."""
-        envelope = {
-            "type": type,
-            "payload": msgspec.to_builtins(payload, builtin_types=(bytes,)),
-        }
-        return self.call("sendmsg", envelope, reply, timeout_s)
+        return self.call("sendmsg", {"type": type, "payload": payload}, reply, timeout_s)
 
     def close(self) -> None:
         """Close the connection. Calls under way fail as Unavailable."""
@@ -139,7 +129,7 @@ class Client:
             raise Unavailable(f"no answer to {method} from {self._master} within {limit_s:g} s")
         raise Unavailable(f"{self._master} {self._words}; {method} was not sent")
 
-    def _connected(self) -> "_Line":
+    def _connected(self) -> Line:
         """The connection, once it stands."""
         while True:
             if self._closed:
@@ -150,12 +140,12 @@ class Client:
                 return self._line
             self._up.wait()
 
-    def _through(self, line: "_Line", method: str, argument: object) -> object:
+    def _through(self, line: Line, method: str, argument: object) -> object:
         try:
             return line.call(method, argument)
-        except zerorpc.RemoteError as error:
-            raise _refusal(error) from None
-        except _LineLost:
+        except Refusal:
+            raise
+        except LineLost:
             raise Unavailable(
                 f"the connection to {self._master} was lost before {method} was answered"
             ) from None
@@ -171,13 +161,13 @@ class Client:
         """Begin to connect. Needs no answer: the monitor tells how it goes."""
         self._reopening = None
         if self._context is None:
-            self._context = LightContext()
+            self._context = zmq.Context()
         self._up.clear()
-        line = _Line(self._context, self._keys, self._server_key, self._retry_max_ms)
+        line = Line(self._context, self._keys, self._server_key, self._retry_max_ms)
         self._line = line
         line.connect(self._endpoint, lambda event, value: self._on_event(line, event, value))
 
-    def _retire(self, line: "_Line") -> None:
+    def _retire(self, line: Line) -> None:
         """Let a connection end the other calls that it has, and make a new one for what comes.
 
         What the given-up call left in it, a channel or a message not sent yet, goes with it.
@@ -187,13 +177,13 @@ class Client:
             self._line = None
             self._open()
 
-    def _sweep(self, line: "_Line") -> None:
+    def _sweep(self, line: Line) -> None:
         """Close a retired connection whose last call has ended."""
         if line in self._retired and not line.is_used:
             self._retired.discard(line)
             gevent.spawn(line.close)
 
-    def _on_event(self, line: "_Line", event: zmq.Event, value: int) -> None:
+    def _on_event(self, line: Line, event: zmq.Event, value: int) -> None:
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self._rise(line)
             return
@@ -203,14 +193,14 @@ class Client:
         if event == zmq.Event.DISCONNECTED:
             self._fall(line)
 
-    def _rise(self, line: "_Line") -> None:
+    def _rise(self, line: Line) -> None:
         line.is_up = True
         if line is self._line:
             self._failures = 0
             self._up.set()
             self._report(Trouble.RECOVERED, "can be reached again")
 
-    def _fall(self, line: "_Line") -> None:
+    def _fall(self, line: Line) -> None:
         """A connection ended, or failed in its handshake: drop it whole, and make another.
 
         libzmq would go on with it by itself, but ten times a second after a failed
@@ -247,80 +237,3 @@ class Client:
     @property
     def _master(self) -> str:
         return f"the master at {self._endpoint.removeprefix('tcp://')}"
-
-
-class _LineLost(Exception):
-    """Thrown into the calls of a connection that has ended."""
-
-
-class _Line:
-    """One connection: a zerorpc client, the monitor of its socket, and who waits for it."""
-
-    def __init__(
-        self, context: "zerorpc.Context", keys: KeyPair, server_key: str, retry_max_ms: int
-    ) -> None:
-        self.is_up = False
-        self._waiting: set[gevent.Greenlet] = set()
-        self._monitor: Monitor | None = None
-        # No heartbeats of zerorpc's: the monitor, TCP keepalive and a limit on each call say
-        # the same.
-        self._client = LightClient(context=context, heartbeat=None, timeout=None)
-        self._socket: zmq.Socket[bytes] = self._client._events._socket
-        _configure(self._socket, keys, server_key)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, retry_max_ms)
-
-    @property
-    def is_used(self) -> bool:
-        """Whether calls wait for their answers."""
-        return bool(self._waiting)
-
-    def connect(self, endpoint: str, on_event: Callable[[zmq.Event, int], None]) -> None:
-        self._monitor = Monitor(self._socket, on_event)
-        self._socket.ipv6 = "[" in endpoint  # else "localhost" may mean ::1 only
-        self._client.connect(endpoint)
-
-    def call(self, method: str, argument: object) -> object:
-        """Make a call and wait for its answer, without limit."""
-        caller = gevent.getcurrent()
-        self._waiting.add(caller)
-        try:
-            return self._client(method, argument)
-        finally:
-            self._waiting.discard(caller)
-
-    def close(self) -> None:
-        """Close at once, dropping what was not sent; repeating it is harmless."""
-        if self._monitor is None:
-            return
-        self._monitor.close()
-        self._monitor = None
-        self._client.close()
-        for caller in self._waiting:
-            get_hub().loop.run_callback(self._throw, caller)
-
-    def _throw(self, caller: gevent.Greenlet) -> None:
-        """In the hub: end a call that is still waiting."""
-        if caller in self._waiting:
-            caller.throw(_LineLost())
-
-
-def _configure(socket: "zmq.Socket[bytes]", keys: KeyPair, server_key: str) -> None:
-    socket.curve_publickey = keys.public.encode()
-    socket.curve_secretkey = keys.secret.encode()
-    socket.curve_serverkey = server_key.encode()
-    socket.linger = 0
-    socket.sndhwm = SEND_QUEUE
-    socket.setsockopt(zmq.IMMEDIATE, 1)  # no queue for a connection that does not stand
-    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
-
-
-def _refusal(error: "zerorpc.RemoteError") -> Refusal:
-    """The Refusal that the master sent; a peer that is no master may send anything."""
-    rest = error.traceback if isinstance(error.traceback, str) else None
-    return from_wire(str(error.name), str(error.msg), rest)

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _EVENTS = int(zmq.EVENTS)  # plain numbers: zmq's enums are slow
 _READABLE = int(zmq.POLLIN)
+_AT_ONCE = int(zmq.DONTWAIT)
+
+MOST_PARTS = 2  # frames after the first: no message here has more
 
 
 class Pump:
@@ -110,3 +113,16 @@ class Pump:
         finally:
             self._waiter = None
             self._watcher.stop()
+
+
+def rest_of(socket: "zmq.Socket[bytes]", first: zmq.Frame) -> list[bytes]:
+    """The frames of a message after its first; [] if they are too many, which are read off."""
+    parts: list[bytes] = []
+    last, surplus = first, False
+    while last.more:
+        last = socket.recv(_AT_ONCE, copy=False, track=False)
+        if len(parts) < MOST_PARTS:
+            parts.append(last.bytes)
+        else:
+            surplus = True
+    return [] if surplus else parts

@@ -18,7 +18,7 @@ from wire import frames
 from wire.calls import LATER, Answer, AnyMethod, Call, Caller, Later, Method, method_of_type
 from wire.errors import Busy, Forbidden, TooLarge
 from wire.keys import KeyPair
-from wire.pump import Pump
+from wire.pump import Pump, rest_of
 from wire.rates import Rates, Verdict
 from wire.zap import DOMAIN, Zap
 
@@ -48,7 +48,6 @@ STRANGER = "stranger"
 # As plain numbers: combining members of zmq's enums costs more than the call that they are for.
 _AT_ONCE = int(zmq.DONTWAIT)
 _WITH_MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
-_MORE_TO_COME = int(zmq.RCVMORE)
 
 # A context option of libzmq's that pyzmq has no name for. Received without copying, each
 # connection keeps a buffer with room for 250 references beside its 8 KiB of bytes: 3.4 KB more
@@ -173,7 +172,7 @@ class Server:
         self._draining = True
         try:
             first = self._socket.recv(_AT_ONCE, copy=False, track=False)
-            parts = self._rest()
+            parts = rest_of(self._socket, first)
             caller = _stranger(first)
             if len(parts) != 2 or parts[0]:
                 self._drops.note("not in zerorpc's frames", caller.key)
@@ -181,18 +180,6 @@ class Server:
                 self._receive(caller, parts[1])
         finally:
             self._draining = False
-
-    def _rest(self) -> list[bytes]:
-        """The frames of a message after its first. Surplus ones are read off, and not kept."""
-        parts: list[bytes] = []
-        surplus = False
-        while self._socket.getsockopt(_MORE_TO_COME):
-            part = self._socket.recv(_AT_ONCE)
-            if len(parts) < 2:
-                parts.append(part)
-            else:
-                surplus = True
-        return [] if surplus else parts
 
     def _receive(self, caller: Caller, body: bytes) -> None:
         try:

@@ -4,9 +4,12 @@ import gc
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import gevent
+import msgspec
 import pytest
+import zerorpc
 import zmq
 from msgspec import Struct
 
@@ -140,7 +143,7 @@ def test_it_says_that_it_was_refused(house, monkeypatch):
 
 
 def test_it_tells_a_server_that_stands_still_from_one_with_another_key(monkeypatch):
-    monkeypatch.setattr("wire.client.HANDSHAKE_MS", 200)
+    monkeypatch.setattr("wire.line.HANDSHAKE_MS", 200)
     troubles: list[Trouble] = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -249,3 +252,96 @@ def test_it_works_in_a_thread_with_a_hub_of_its_own(house):
     until(lambda: not thread.is_alive(), sleep=gevent.sleep)
     thread.join()
     assert said == list(range(20))
+
+
+def test_it_calls_a_server_of_zerorpc_as_it_comes():
+    keys = make_keys()
+    context = zerorpc.Context()
+    server = zerorpc.Server({"echo": lambda word: word}, context=context, heartbeat=None)
+    server._events.setsockopt(zmq.CURVE_SERVER, 1)
+    server._events.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    server.bind(endpoint)
+    serving = gevent.spawn(server.run)
+    client = Client(endpoint, keys.public, make_keys())
+    try:
+        word = Word(text="ä", blob=b"\xff\x00", anything=[1, {"b": None}])
+        assert client.call("echo", word, Word) == word
+        with pytest.raises(Internal, match="nope"):
+            client.call("nope", {}, dict)
+    finally:
+        client.close()
+        server.stop()
+        serving.join(timeout=5)
+        server.close()
+        context.term()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        [b""],
+        [b"", b"\xc1"],
+        [b"", msgspec.msgpack.encode("not a message")],
+        [b"", msgspec.msgpack.encode(({}, "OK", [{}]))],
+        [b"", msgspec.msgpack.encode(({"response_to": [1]}, "OK", [{}]))],
+        [b"", msgspec.msgpack.encode(({"response_to": b"another"}, "OK", [{}]))],
+        [b"one", b"too", b"many", b"frames"],
+    ],
+)
+def test_it_passes_over_what_is_no_answer(garbage):
+    with peer_in_place_of_a_master() as (router, client):
+        calling = gevent.spawn(client.call, "echo", {}, dict)
+        caller, id = next_call(router)
+        router.send_multipart([caller, *garbage])
+        router.send_multipart([caller, b"", answer_to(id, "OK", [{"right": True}])])
+        assert calling.get(timeout=10) == {"right": True}
+
+
+@pytest.mark.parametrize("name, args", [("OK", []), ("OK", {}), ("ERR", ["alone"]), ("ERR", 7)])
+def test_it_says_that_an_answer_is_not_zerorpcs(name, args):
+    with peer_in_place_of_a_master() as (router, client):
+        calling = gevent.spawn(client.call, "echo", {}, dict)
+        caller, id = next_call(router)
+        router.send_multipart([caller, b"", answer_to(id, name, args)])
+        with pytest.raises(Internal, match="echo in a form that is not zerorpc's"):
+            calling.get(timeout=10)
+
+
+def test_it_waits_for_room_where_the_master_reads_nothing():
+    with peer_in_place_of_a_master() as (router, client):
+        word = Word(blob=bytes(1 << 20))
+        calls = [gevent.spawn(client.call, "echo", word, dict) for _ in range(100)]
+        gevent.sleep(0.2)  # more than any queue on the way takes
+        for number in range(len(calls)):
+            caller, id = next_call(router)
+            router.send_multipart([caller, b"", answer_to(id, "OK", [{"number": number}])])
+        gevent.joinall(calls, timeout=20)
+        assert sorted(call.value["number"] for call in calls) == list(range(100))
+
+
+@contextmanager
+def peer_in_place_of_a_master() -> Iterator[tuple["zmq.Socket[bytes]", Client]]:
+    keys = make_keys()
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.linger = 0
+        router.curve_server = True
+        router.curve_secretkey = keys.secret.encode()
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        client = Client(f"tcp://127.0.0.1:{port}", keys.public, make_keys())
+        try:
+            yield router, client
+        finally:
+            client.close()
+
+
+def next_call(router: "zmq.Socket[bytes]") -> tuple[bytes, bytes]:
+    """Who calls, and the id of the call."""
+    until(lambda: router.poll(0), sleep=gevent.sleep)
+    caller, _, body = router.recv_multipart()
+    header, *_ = msgspec.msgpack.decode(body)
+    return caller, header["message_id"]
+
+
+def answer_to(id: bytes, name: str, args: object) -> bytes:
+    return msgspec.msgpack.encode(({"message_id": b"a", "v": 3, "response_to": id}, name, args))
