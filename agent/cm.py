@@ -235,24 +235,27 @@ class ConnectionManager:
             except BaseException:
                 turns.release()
                 raise
-            self._wait_for_change(session, snapshot)
+            told = matters(snapshot)
+            self._wait_for_change(session, told)
             if self._session != session:
                 continue
-            if self._is_same(snapshot) and time.monotonic() - sent_at < 1.0:
+            now = self._runs.snapshot()
+            if matters(now) == told and time.monotonic() - sent_at < 1.0:
                 gevent.sleep(idle.next_s())  # answered at once, for nothing: no race with that
                 continue
             idle.reset()
-            if self._runs.snapshot().hw > snapshot.hw:  # a run as short as most is soon over
+            if now.hw > snapshot.hw:  # a run as short as most is soon over
                 self._poll_due.wait(SHORT_RUN_S)
 
-    def _wait_for_change(self, session: str, snapshot: Snapshot) -> None:
-        while self._session == session and not self._answered and self._is_same(snapshot):
+    def _wait_for_change(self, session: str, told: object) -> None:
+        """Until a poll has to go out: `told` is what matters of the one that is parked."""
+        while self._session == session and not self._answered and self._matters_now() == told:
             # Of room on the disk nothing tells but a look.
             self._poll_due.wait(LOOK_FOR_ROOM_S if self._runs.short_of_room else None)
             self._poll_due.clear()
 
-    def _is_same(self, snapshot: Snapshot) -> bool:
-        return matters(self._runs.snapshot()) == matters(snapshot)
+    def _matters_now(self) -> object:
+        return matters(self._runs.snapshot())
 
     def _poll(self, number: int, session: str, snapshot: Snapshot, turns: Semaphore) -> None:
         try:

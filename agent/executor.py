@@ -53,6 +53,7 @@ class Executor:
     def __init__(self, state_dir: Path, agent_id: str) -> None:
         self._agent_id = agent_id
         self._runs = state_dir / "runs"
+        self._runs_path = str(self._runs)
         self._runner = RunnerLink(
             state_dir / "runner.log", self._on_answer, self._on_end, self._on_runner_death
         )
@@ -243,7 +244,8 @@ class Executor:
         """
         key = (run, attempt)
         self._watches.setdefault(key, Watch()).on_ended.append(on_ended)
-        self._look_soon(key)
+        if key not in self._asked:  # else the runner's answer is the first that there is to see
+            self._look_soon(key)
 
     def _look_soon(self, key: Key) -> None:
         if key in self._watches:
@@ -385,14 +387,14 @@ class Executor:
         run, attempt = key
         if not _SAFE_ID.fullmatch(run):
             raise ValueError(f"run: {run!r} is no id; it must be letters, digits, - and _")
-        return f"{self._runs}/{run}.{attempt}"
+        return f"{self._runs_path}/{run}.{attempt}"
 
 
 def _remove_flat(directory: str) -> None:
     """Remove a run's directory, which holds files alone. (shutil would cost each host 0.6 MB.)"""
     try:
         for name in os.listdir(directory):
-            os.unlink(os.path.join(directory, name))
+            os.unlink(f"{directory}/{name}")
         os.rmdir(directory)
     except OSError as error:
         log.warning(f"the directory {directory} could not be removed: {error.strerror}")

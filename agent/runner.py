@@ -31,6 +31,7 @@ from agent import carrier, tree  # noqa: E402
 from agent.failpoint import failpoint  # noqa: E402
 
 MAX_MESSAGE_BYTES = 16 << 10
+HOLD_S = 0.02  # how long a pid is held back
 MOST_IDLE = 16  # supervisors that wait for another run …
 IDLE_S = 2.0  # … and for how long: each holds about a megabyte of its own
 
@@ -63,6 +64,7 @@ class Runner:
         self._heard = b""  # the beginning of what one of them writes
         self._orders: dict[int, int] = {}  # the pipe of each, by pid
         self._idle: list[tuple[int, float]] = []  # pids, since when; the last to come first to go
+        self._held: dict[bytes, float] = {}  # answers, since when; the oldest first
         self._poll = select.poll()
         self._poll.register(agent, select.POLLIN)
         self._poll.register(self._done, select.POLLIN)
@@ -74,43 +76,51 @@ class Runner:
                     message = os.read(self._agent, MAX_MESSAGE_BYTES)
                     if not message:
                         return
-                    os.write(self._agent, self._start(message))
+                    self._start(message)
                 elif descriptor == self._done:
                     self._read_done()
                 else:
                     self._forget(descriptor)
+            self._tell_held()
             self._dismiss()
 
     def _sleep_ms(self) -> float | None:
-        if not self._idle:
-            return None
-        return max(0.0, self._idle[0][1] + IDLE_S - time.monotonic()) * 1000 + 1
+        due = [since + HOLD_S for since in self._held.values()][:1]
+        due += [since + IDLE_S for _, since in self._idle[:1]]
+        return max(0.0, min(due) - time.monotonic()) * 1000 + 1 if due else None
 
     # ---- a run
 
-    def _start(self, directory: bytes) -> bytes:
-        """The answer to the agent."""
+    def _start(self, directory: bytes) -> None:
+        """Have a supervisor carry the run through, or tell the agent why there is none."""
+        try:
+            pid = self._ask_idle(directory) or self._fork(directory)
+        except OSError as error:
+            reason = os.fsencode(f"\0no supervisor could be forked: {error.strerror}")
+            os.write(self._agent, directory + reason)
+        else:
+            self._held[directory + b"\0%d" % pid] = time.monotonic()
+
+    def _ask_idle(self, directory: bytes) -> int | None:
+        """The pid of one that was waiting; None: none is."""
         while self._idle:
             pid, _ = self._idle.pop()
             try:
                 os.write(self._orders[pid], directory)
             except (KeyError, BrokenPipeError):
                 continue  # somebody has killed it
-            return directory + b"\0%d" % pid
-        return self._fork(directory)
+            return pid
+        return None
 
-    def _fork(self, directory: bytes) -> bytes:
-        try:
-            theirs, orders = os.pipe()
-        except OSError as error:
-            return directory + os.fsencode(f"\0no supervisor could be forked: {error.strerror}")
+    def _fork(self, directory: bytes) -> int:
+        theirs, orders = os.pipe()
         try:
             failpoint("fork")
             pid = os.fork()
-        except OSError as error:
+        except OSError:
             os.close(theirs)
             os.close(orders)
-            return directory + os.fsencode(f"\0no supervisor could be forked: {error.strerror}")
+            raise
         if pid == 0:
             for descriptor in (self._agent, self._done, orders, *self._orders.values()):
                 os.close(descriptor)
@@ -118,7 +128,17 @@ class Runner:
         os.close(theirs)
         self._orders[pid] = orders
         self._poll.register(orders, 0)  # tells when nobody is left to read
-        return directory + b"\0%d" % pid
+        return pid
+
+    def _tell_held(self) -> None:
+        """Tell the agent of the supervisors that have been at it for a moment."""
+        until = time.monotonic() - HOLD_S
+        for answer in [answer for answer, since in self._held.items() if since <= until]:
+            self._tell(answer)
+
+    def _tell(self, answer: bytes) -> None:
+        if self._held.pop(answer, None) is not None:
+            os.write(self._agent, answer)
 
     # ---- its end
 
@@ -128,6 +148,7 @@ class Runner:
         for end in ends:
             pid, _, directory = end.partition(b" ")
             self._idle.append((int(pid), time.monotonic()))
+            self._tell(directory + b"\0" + pid)
             os.write(self._agent, directory + b"\0ended")
 
     def _dismiss(self) -> None:
