@@ -13,7 +13,7 @@ import gevent
 import msgspec
 import pytest
 import zmq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import until
@@ -83,9 +83,6 @@ names = st.sampled_from(["echo", "keep", "sendmsg", "OK", "ERR", "_zpc_hb", "_zp
 
 siege = settings(
     max_examples=200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
 )
 
 

@@ -212,7 +212,7 @@ def mutated(body: bytes, changes: list[tuple[int, int]]) -> bytes:
     return bytes(found)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(steps)
 def test_no_message_of_hers_touches_another_host(siege, drawn):
     for step in drawn:

@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from master import audit_log
@@ -57,9 +57,6 @@ wanted = st.builds(
 
 @settings(
     max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
 )
 @given(st.lists(rows, max_size=12), wanted, st.integers(1, 5), st.sampled_from([1, 2, 100]))
 def test_walking_all_pages_gives_each_fitting_record_once_newest_first(

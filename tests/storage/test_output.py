@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -155,9 +155,7 @@ def test_it_keeps_chunks_of_many_runs_apart_in_one_commit(house):
 WHOLE = bytes(n % 251 for n in range(60))
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(
     chunks=st.lists(st.tuples(st.integers(0, 70), st.integers(0, 30), st.booleans()), max_size=30)
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import gevent
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from master.again import REPEATABLE
@@ -443,7 +443,7 @@ def test_it_forgets_beside_results_and_claims(house):
 task_kinds = some.sampled_from(["ended", "failed", "waiting", "running", "unknown"])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40)
 @given(
     kinds=some.lists(some.tuples(task_kinds, some.integers(0, 20)), min_size=1, max_size=8),
     most_rows=some.integers(1, 12),

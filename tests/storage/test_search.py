@@ -1,7 +1,7 @@
 """Lists of tasks by what they are searched for, and the history of a host."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from master import search
@@ -133,9 +133,7 @@ PEOPLE = ("alice", "bob")
 NAMES = ("deploy", "Deploy 2", "backup", "")
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25)
 @given(
     made=st.lists(
         st.tuples(

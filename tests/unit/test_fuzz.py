@@ -22,7 +22,7 @@ expressions = st.lists(
     max_size=10,
 ).map("".join)
 
-fuzz = settings(max_examples=300, deadline=None, derandomize=True)
+fuzz = settings(max_examples=300)
 
 
 @fuzz

@@ -7,7 +7,7 @@ from pathlib import Path
 import gevent
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
@@ -481,9 +481,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60)
 @given(operations=OPERATIONS)
 def test_it_behaves_as_a_dict_would(tmp_path, operations):
     shutil.rmtree(tmp_path / "journal", ignore_errors=True)
@@ -521,9 +519,7 @@ def test_it_behaves_as_a_dict_would(tmp_path, operations):
 # ---- frames alone
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100)
 @given(payloads=st.lists(st.binary(max_size=300), min_size=1, max_size=6), data=st.data())
 def test_one_damaged_byte_never_loses_a_synced_frame_unseen(tmp_path, payloads, data):
     path = tmp_path / "log"

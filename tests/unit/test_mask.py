@@ -3,7 +3,7 @@
 import tempfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.capture import Capture, read_head
@@ -45,7 +45,6 @@ def chunkings(text):
         yield [*chunks, text[start:]]
 
 
-@settings(deadline=None)
 @given(values=SECRETS, text=st.text("ab\n", max_size=9).map(str.encode))
 def test_it_says_the_same_for_every_way_to_cut_the_output(values, text):
     expected = oracle(values, text)
