@@ -53,7 +53,7 @@ from wire.requests import (
     Submission,
 )
 from wire.states import ENDED_TASK, AgentState, RunState
-from wire.views import Added, Changed, EventsAnswer, RunView, TargetsView, TaskView
+from wire.views import Added, Changed, EventsAnswer, OneRun, TargetsView, TaskView
 
 log = getLogger(__name__)
 
@@ -237,7 +237,7 @@ class Desk:
         log.info(f"task {id} paused, resumed or changed by {person.name}")
         return self.show(id)
 
-    def cancel_run(self, person: Person, asked: ById, act: Act) -> RunView:
+    def cancel_run(self, person: Person, asked: ById, act: Act) -> OneRun:
         if person.hosts is not None:
             run = self._storage.run_record(asked.id).wait()
             self._check_reach(person, {run.agent: run.hostname})
@@ -298,7 +298,7 @@ class Desk:
         task, queue = self._storage.task_record(id).wait(), self._storage.queue_view(id).wait()
         return replace(view, queue=self._dispatcher.queues.completed(task, queue))
 
-    def get_run(self, person: Person, asked: ById) -> RunView:
+    def get_run(self, person: Person, asked: ById) -> OneRun:
         view = self._storage.run(asked.id).wait()
         task = self._storage.task_record(view.task).wait()
         if task.mode == QUEUE:

@@ -4,7 +4,7 @@ The store's views are completed here, on the hub, before people see them.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +18,8 @@ from master.waves import is_released
 from utils import iso
 from wire.states import AgentState, RunState
 from wire.views import AgentView, RunView
+
+AnyRun = TypeVar("AnyRun", bound=RunView)
 
 
 class Live:
@@ -49,7 +51,7 @@ class Live:
             claimed_hostname=presence.claims,
         )
 
-    def run(self, view: RunView, task: Task) -> RunView:
+    def run(self, view: AnyRun, task: Task) -> AnyRun:
         """The run; if it waits, with the reason."""
         if view.state != RunState.WAITING or task.mode == QUEUE:
             return view

@@ -89,6 +89,13 @@ SELECT j.value ->> 0, CAST(j.value ->> 1 AS BIGINT), j.value ->> 2, j.value ->> 
        CAST(j.value ->> 4 AS DOUBLE PRECISION), CAST(j.value ->> 5 AS DOUBLE PRECISION)
 FROM $each(:rows) j
 
+-- name: history_of_run
+SELECT attempt, state, reason, at, replaced_at
+FROM run_history
+WHERE run = :run
+ORDER BY run, at
+LIMIT :limit
+
 -- name: insert_outputs
 -- Chunks of many runs in one value, each cut out at its place (counted from 1).
 INSERT INTO outputs (run, attempt, start_at, bytes, content)

@@ -71,7 +71,7 @@ from wire.messages import Done, Output, Poll, Register, Result
 from wire.queues import AttemptView, QueueView
 from wire.requests import TaskChanges
 from wire.states import RunState, Standing
-from wire.views import AgentView, GridView, GroupsView, OutputView, Page, RunView, TaskView
+from wire.views import AgentView, GridView, GroupsView, OneRun, OutputView, Page, TaskView
 
 DIRECT = Needs(direct=True)
 BY_MASTER = of_system("join_token.add")  # at the command line, by who may read the store
@@ -333,7 +333,7 @@ class Storage:
         """States in columns; `since` is for the hub to fill in. Raises NotFound."""
         return self._database.reading(lambda reader: views.grid(reader, task, offset, limit))
 
-    def run(self, id: str) -> Verb[RunView]:
+    def run(self, id: str) -> Verb[OneRun]:
         """Raises NotFound."""
         return self._database.reading(lambda reader: views.run(reader, id))
 

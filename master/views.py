@@ -10,6 +10,7 @@ from os.path import commonprefix
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from master import again, waves
 from master.changes import Hold
@@ -21,10 +22,21 @@ from utils import iso
 from wire.errors import Malformed, NotFound
 from wire.keys import fingerprint
 from wire.states import AgentState, RunState
-from wire.views import LETTERS, AgentView, GridView, Page, RunView, TaskView, WaveView
+from wire.views import (
+    LETTERS,
+    AgentView,
+    GridView,
+    OneRun,
+    Page,
+    PastState,
+    RunView,
+    TaskView,
+    WaveView,
+)
 
 MAX_LIMIT = 10_000
 LARGEST_KEY = 1 << 62
+MOST_HISTORY = 100
 
 T = TypeVar("T")
 
@@ -193,8 +205,16 @@ def targets_of(reader: Reader, task: str, states: Sequence[RunState]) -> again.H
     return again.hosts_of(row)
 
 
-def run(reader: Reader, id: str) -> RunView:
-    return run_view(run_record(reader, id))
+def run(reader: Reader, id: str) -> OneRun:
+    """With what it was called before. Raises NotFound."""
+    view = run_view(run_record(reader, id))
+    past = [
+        PastState(attempt, state, reason, iso(at) or "", iso(replaced_at) or "")
+        for attempt, state, reason, at, replaced_at in reader.rows(
+            "history_of_run", run=id, limit=MOST_HISTORY
+        )
+    ]
+    return OneRun(**structs.asdict(view), history=past)
 
 
 def run_record(reader: Reader, id: str) -> RunRow:

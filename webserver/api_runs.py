@@ -8,7 +8,7 @@ from webserver.context import MASTER, Caller
 from webserver.parameters import NoQuery, RunsQuery
 from wire.errors import NotFound
 from wire.requests import ById, ListRuns
-from wire.views import Page, RunView
+from wire.views import OneRun, Page
 
 
 async def list_runs(request: web.Request, caller: Caller, asked: RunsQuery) -> web.StreamResponse:
@@ -27,13 +27,13 @@ async def cancel_run(request: web.Request, caller: Caller, _: NoQuery) -> web.St
     await refuse_body(request)
     run = await find_run(request, caller)
     ask = ById(caller.auth, run.id)
-    return await json_answer(request, await request.app[MASTER].call("cancel_run", ask, RunView))
+    return await json_answer(request, await request.app[MASTER].call("cancel_run", ask, OneRun))
 
 
-async def find_run(request: web.Request, caller: Caller) -> RunView:
+async def find_run(request: web.Request, caller: Caller) -> OneRun:
     """The run that the path names, if it is one of that task."""
     task, run = identifier(request, "task"), identifier(request, "run")
-    found = await request.app[MASTER].call("get_run", ById(caller.auth, run), RunView)
+    found = await request.app[MASTER].call("get_run", ById(caller.auth, run), OneRun)
     if found.task != task:
         raise NotFound(f"task {task} has no run {run}")
     return found

@@ -15,7 +15,7 @@ from webserver.text import readable
 from wire.queues import AttemptView
 from wire.requests import ById
 from wire.states import ENDED_RUN
-from wire.views import Page, RunView, TaskView
+from wire.views import OneRun, Page, TaskView
 
 REFRESH_S = 2
 
@@ -41,7 +41,7 @@ async def show_run(request: web.Request, caller: Caller) -> web.StreamResponse:
     )
 
 
-async def _attempts(request: web.Request, caller: Caller, run: RunView) -> list[AttemptView]:
+async def _attempts(request: web.Request, caller: Caller, run: OneRun) -> list[AttemptView]:
     """Those before the one that the page shows."""
     if run.attempt <= 1:
         return []
@@ -52,7 +52,7 @@ async def _attempts(request: web.Request, caller: Caller, run: RunView) -> list[
 async def cancel_run(request: web.Request, caller: Caller) -> web.StreamResponse:
     await own_form(request)
     run = await find_run(request, caller)
-    await request.app[MASTER].call("cancel_run", ById(caller.auth, run.id), RunView)
+    await request.app[MASTER].call("cancel_run", ById(caller.auth, run.id), OneRun)
     return see(f"/tasks/{run.task}/runs/{run.id}")
 
 

@@ -84,6 +84,7 @@ from wire.views import (
     Changed,
     GridView,
     GroupsView,
+    OneRun,
     RunView,
     StatusView,
     TargetsView,
@@ -267,11 +268,11 @@ API = (
     ),
     api(
         "GET", _RUN, api_runs.get_run, VIEWER, NoQuery,
-        "One run", Answer(RunView),
+        "One run", Answer(OneRun),
     ),
     api(
         "POST", _RUN + "/cancel", api_runs.cancel_run, OPERATOR, NoQuery,
-        "Cancel one run", Answer(RunView), refuses=(StoreFull,),
+        "Cancel one run", Answer(OneRun), refuses=(StoreFull,),
     ),
     api(
         "GET", _RUN + "/output", api_output.get_output, VIEWER, NoQuery,

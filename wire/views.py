@@ -141,6 +141,22 @@ class RunView(Struct):
     due_at: str | None = None  # of a queue's run that waits for its next attempt
 
 
+class PastState(Struct):
+    """What a run was called until something better was known, as after a host came back."""
+
+    attempt: int
+    state: str
+    reason: str
+    at: str
+    replaced_at: str
+
+
+class OneRun(RunView):
+    """A run that was asked for by itself; `history` has the oldest first."""
+
+    history: list[PastState] = []
+
+
 class GroupView(Struct):
     """Runs that came to the same: state, exit code and bytes of output.
 

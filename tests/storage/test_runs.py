@@ -4,7 +4,7 @@ from typing import Any
 
 import gevent
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from master.records import Run
@@ -180,9 +180,13 @@ def test_it_keeps_an_unknown_verdict_beside_the_one_that_replaced_it(house):
     house.clock.now += 60
     changed = house.store.silence(0.0, 0.0).wait()
     assert [one.state for one in changed.runs] == [RunState.UNKNOWN]
+    house.clock.now += 5
     house.finish(run, code=0)
     assert house.run(run.id).state is RunState.SUCCEED
-    assert house.sql("SELECT run, state FROM run_history") == [(run.id, "UNKNOWN")]
+    (past,) = house.store.run(run.id).wait().history
+    assert (past.attempt, past.state) == (1, "UNKNOWN")
+    assert "not seen since" in past.reason
+    assert past.at < past.replaced_at
 
 
 def test_it_counts_silence_only_while_somebody_listened(house):
@@ -366,9 +370,7 @@ def test_it_shares_the_places_of_a_task_between_two_masters_on_one_store(house):
     assert house.task(task.id).running == house.states(task.id).count("RUNNING") == 10
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25)
 @given(
     parallel=st.integers(1, 3),
     steps=st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40),

@@ -6,7 +6,7 @@ from tests.web.fake_master import RUN, TASK, make_run
 from webserver.api_output import byte_range
 from webserver.refusals import RangeNotSatisfiable
 from wire.errors import NotFound, Unavailable
-from wire.views import OutputView, Page, RunView
+from wire.views import OneRun, OutputView, Page
 
 OUTPUT = bytes(range(256)) * 10_000  # 2.5 MB: more than one piece
 URL = f"/api/v1/tasks/{TASK}/runs/{RUN}"
@@ -42,7 +42,7 @@ async def test_it_knows_the_states_of_a_run(client):
 
 async def test_it_shows_a_run_with_every_field(client):
     body = await (await client.get(URL)).json()
-    assert list(body) == list(RunView.__struct_fields__)
+    assert list(body) == list(OneRun.__struct_fields__)
 
 
 @pytest.mark.parametrize("path", ["", "/output"])

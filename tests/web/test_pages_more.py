@@ -1,11 +1,14 @@
 """The pages of hosts, of retries and of previews, as a browser without JavaScript uses them."""
 
 import pytest
+from msgspec import structs
 
 from tests.web.fake_master import (
     BOB,
     DB1,
+    NOW,
     OTTO,
+    RUN,
     TASK,
     WEB01,
     make_agent,
@@ -16,7 +19,7 @@ from tests.web.fake_master import (
 )
 from tests.web.test_pages import FORM, hidden, log_in, send
 from wire.errors import Conflict, InvalidValue, NotFound, Unavailable
-from wire.views import Added, Changed, GroupsView, Page, TargetsView
+from wire.views import Added, Changed, GroupsView, OneRun, Page, PastState, TargetsView
 
 
 @pytest.fixture
@@ -171,6 +174,15 @@ async def test_it_compares_smaller_groups_with_the_largest(browser, master):
 async def test_it_says_why_a_run_waits(browser, master):
     master.answer("get_runs", Page([make_run(state="WAITING", reason="the host is offline")]))
     assert "the host is offline" in await text_of(browser, f"/tasks/{TASK}")
+
+
+async def test_it_says_what_a_run_was_called_before(browser, master):
+    past = PastState(1, "UNKNOWN", "not heard of for 10 s", NOW, NOW)
+    known = OneRun(**structs.asdict(make_run(state="FAILED", code=3)), history=[past])
+    master.answer("get_run", known)
+    page = await text_of(browser, f"/tasks/{TASK}/runs/{RUN}")
+    assert "not heard of for 10 s" in page
+    assert 'class="state unknown"' in page
 
 
 async def test_it_cancels_one_run_by_a_button(browser, master):
