@@ -63,17 +63,29 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
         raise CannotPrepare(entry.task.broken)
     script = _script(entry.task)
     spec = rundir.encode_spec(_spec(entry.task, entry, agent_id))
-    os.makedirs(directory, exist_ok=True)
+    is_new = _make_directory(directory)
     os.chmod(directory, 0o711)  # the user passes through to its script, and lists nothing  # nosec B103
-    if rundir.read_mark(directory) is None:
+    if is_new or rundir.read_mark(directory) is None:
         if entry.task.has_secrets and not secret.read(directory):
             raise CannotPrepare("the secrets of the run are no longer on this host")
-        _remove_file(f"{directory}/exit")  # of a start that failed and was cut short
+        if not is_new:
+            _remove_file(f"{directory}/exit")  # of a start that failed and was cut short
         rundir.reserve_exit(directory)
         if entry.batch:
             batch.write_files(directory, _encoded("item", entry.item or ""))
         rundir.write_file(f"{directory}/{rundir.SCRIPT}", script, mode=0o700)
         rundir.write_file(f"{directory}/spec", spec)
+
+
+def _make_directory(directory: str) -> bool:
+    """Whether it was not there, as most are not: nothing in it needs a look then."""
+    try:
+        os.mkdir(directory)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:  # somebody has removed all of them
+        os.makedirs(directory)
+    return True
 
 
 def _script(task: TaskSpec) -> bytes:

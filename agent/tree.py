@@ -227,6 +227,8 @@ def remove_cgroup(path: str | None) -> None:
     try:
         os.rmdir(path)  # most runs make none below their own
         return
+    except FileNotFoundError:  # its supervisor has, as a rule
+        return
     except OSError:
         pass
     for directory in reversed(_cgroup_and_below(path)):
