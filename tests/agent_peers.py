@@ -12,7 +12,7 @@ from typing import Any
 import gevent
 
 from tests.fleet import Program
-from tests.support import descendants, kill_all, until
+from tests.support import descendants, free_port, kill_all, until
 from wire.errors import Refusal, RegisterAgain
 from wire.keys import Join, KeyPair, make_keys
 from wire.messages import (
@@ -65,7 +65,7 @@ class FakeMaster:
         self.babble = False  # answer every poll with a word about nobody
         self.answer_as: str | None = None  # the session that answers name, if not the right one
         self.parked: Call | None = None
-        self.port = 0
+        self.port = free_port()  # which it has again after a stop
         self._server: Server | None = None
 
     # ---- life
@@ -149,7 +149,7 @@ class FakeMaster:
             call, self.parked = self.parked, None
             call.ok(Work(self.session))
 
-    def result_of(self, run: str, timeout_s: float = 20.0) -> Result:
+    def result_of(self, run: str, timeout_s: float = 60.0) -> Result:
         self.until(lambda: self._results_of(run), timeout_s, f"a result of {run}")
         return self._results_of(run)[-1]
 
@@ -161,7 +161,7 @@ class FakeMaster:
         held = self.polls[-1].held if self.polls else []
         return next((one.stage for one in held if one.run == run), None)
 
-    def until(self, predicate: Callable[[], Any], timeout_s: float = 20.0, what: str = "") -> None:
+    def until(self, predicate: Callable[[], Any], timeout_s: float = 60.0, what: str = "") -> None:
         until(predicate, timeout_s, what, gevent.sleep)
 
     def _results_of(self, run: str) -> list[Result]:
@@ -266,7 +266,7 @@ class Host:
         polls = len(self.master.polls)
         self.agent.start(**environ)
         self.master.until(
-            lambda: len(self.master.polls) > polls or not self.agent.running, 20, "the first poll"
+            lambda: len(self.master.polls) > polls or not self.agent.running, 60, "the first poll"
         )
         assert self.agent.running, self.agent.log
 
@@ -276,7 +276,7 @@ class Host:
 
     def wait(self) -> int:
         assert self.agent.process is not None
-        self.master.until(lambda: not self.agent.running, 20, "the end of the agent")
+        self.master.until(lambda: not self.agent.running, 60, "the end of the agent")
         return int(self.agent.process.returncode)
 
     def reboot(self, name: str = "boot-2") -> None:
@@ -287,7 +287,7 @@ class Host:
         return self.witness.read_text().split() if self.witness.exists() else []
 
     def log_has(self, text: str) -> None:
-        self.master.until(lambda: text in self.agent.log, 20, f"a log line with {text!r}")
+        self.master.until(lambda: text in self.agent.log, 60, f"a log line with {text!r}")
 
     def directories(self) -> list[str]:
         folder = self.state / "runs"

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from utils import write_private
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDED = ("SUCCEED", "FAILED", "CANCELLED")
+KEPT_S = 30.0  # a connection that rested for longer may be closed at the other end just now
 
 
 class Program:
@@ -69,7 +71,7 @@ class Program:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def port(self, timeout_s: float = 20.0) -> int:
+    def port(self, timeout_s: float = 60.0) -> int:
         """The port that it listens on, once it does."""
         file = self.state_dir / "port"
         until(lambda: not self.running or file.exists(), timeout_s, f"the port of {self.name}")
@@ -87,12 +89,12 @@ class Program:
         self.signal(signal.SIGKILL)
         self.wait()
 
-    def terminate(self, timeout_s: float = 10.0) -> int:
+    def terminate(self, timeout_s: float = 30.0) -> int:
         """SIGTERM; its exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout_s)
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 30.0) -> int:
         assert self.process is not None
         return self.process.wait(timeout_s)
 
@@ -132,6 +134,7 @@ class Api:
     token: str | None
     timeout_s: float = 60.0
     _connection: http.client.HTTPConnection | None = field(default=None, repr=False)
+    _used_at: float = field(default=0.0, repr=False)
 
     def call(
         self,
@@ -160,6 +163,8 @@ class Api:
     def _exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
+        if time.monotonic() - self._used_at > KEPT_S:
+            self.close()
         if self._connection is None:
             self._connection = http.client.HTTPConnection(
                 "127.0.0.1", self.port, timeout=self.timeout_s
@@ -171,6 +176,7 @@ class Api:
         except BaseException:
             self.close()
             raise
+        self._used_at = time.monotonic()
         received = {name.lower(): value for name, value in response.getheaders()}
         if response.will_close:
             self.close()
@@ -212,7 +218,7 @@ class Api:
     def task(self, id: str) -> dict[str, Any]:
         return dict(self.get(f"/api/v1/tasks/{id}"))
 
-    def finished(self, id: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    def finished(self, id: str, timeout_s: float = 60.0) -> dict[str, Any]:
         """The task, once it has ended."""
         return until(
             lambda: _if_ended(self.get(f"/api/v1/tasks/{id}", wait=5)),
@@ -295,7 +301,7 @@ class Fleet:
             self.web.start()
             for name in self.names:
                 self.add_agent(name)
-            until(self.is_up, 20 + len(self.names), "a fleet that is up")
+            until(self.is_up, 60 + len(self.names), "a fleet that is up")
         except BaseException as error:
             error.add_note(self.logs())
             self.close()

@@ -14,10 +14,12 @@ T = TypeVar("T")
 
 PR_SET_CHILD_SUBREAPER = 36
 
+_given_ports: set[int] = set()  # by free_port: whoever was given one may not have bound it yet
+
 
 def until(
     predicate: Callable[[], T | None],
-    timeout_s: float = 10.0,
+    timeout_s: float = 30.0,
     what: str = "",
     sleep: Callable[[float], object] | None = None,
 ) -> T:
@@ -48,12 +50,15 @@ def free_port() -> int:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(10_000, max(lowest, 10_100))
+        if port in _given_ports:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given_ports.add(port)
+        return port
 
 
 # ---- processes

@@ -82,8 +82,8 @@ class WebPeer:
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
-        self._reading.join(10)
+        self._process.wait(60)
+        self._reading.join(60)
         self._process.stdout.close()
 
     def _write(self, line: dict[str, Any]) -> None:

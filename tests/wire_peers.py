@@ -108,7 +108,7 @@ def client_of(
     *,
     server_key: str | None = None,
     troubles: list[Trouble] | None = None,
-    timeout_s: float = 10.0,
+    timeout_s: float = 60.0,
 ) -> Iterator[Client]:
     def on_trouble(trouble: Trouble, sentence: str) -> None:
         if troubles is not None:
@@ -169,7 +169,7 @@ class Bare:
     def call(self, message_id: bytes, name: str, **word: Any) -> None:
         self.event({"message_id": message_id, "v": 3}, name, (word,))
 
-    def receive(self, timeout_s: float = 10.0) -> tuple[dict[str, Any], str, Any]:
+    def receive(self, timeout_s: float = 60.0) -> tuple[dict[str, Any], str, Any]:
         """The next message: header, name, arguments."""
         until(self._has_mail, timeout_s, "an answer", gevent.sleep)
         header, name, args = msgspec.msgpack.decode(self.socket.recv_multipart()[-1])
