@@ -187,7 +187,7 @@ def test_it_sends_refused_output_never_again(master, host):
 def test_it_repeats_a_result_until_it_is_acknowledged(master, host):
     master.swallow["result"] = 1
     master.grant("r1", witness(host, "r1"))
-    master.until(lambda: len(master._results_of("r1")) >= 2, 30)
+    master.until(lambda: len(master._results_of("r1")) >= 2, 60)
     master.until(host.is_idle)
     assert host.scripts_ran() == ["r1"]
 
@@ -222,7 +222,7 @@ def test_it_registers_again_when_its_session_is_unknown(master, host):
     master.until(lambda: master.parked is not None)
     master.session = "that of a master that was restarted"
     master.cancel("nobody")  # brings the next poll
-    master.until(lambda: len(master.registers) == 2)
+    master.until(lambda: len(master.registers) >= 2)
     master.grant("r1")
     assert master.result_of("r1").state is RunState.SUCCEED
 

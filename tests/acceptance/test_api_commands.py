@@ -23,7 +23,7 @@ def answers(tmp_path_factory):
             ["bash", "-eu", "-c", told + f"echo {MARK}\n".join(blocks)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert shell.returncode == 0, shell.stdout + shell.stderr

@@ -24,6 +24,7 @@ FINE = ["2xx", "3xx", "401", "403", "404", "409", "413", "416", "422", "429"]
 
 CONFIG = f"""
 hooks = {json.dumps(str(HERE / "api_hooks.py"))}
+request-timeout = 120
 
 [generation]
 deterministic = true

@@ -1,6 +1,7 @@
 """Are receivers told as promised, whatever they do, and whoever is killed?"""
 
 import base64
+import contextlib
 import hmac
 import json
 import os
@@ -19,7 +20,7 @@ from tests.receiver import Answer, Got, Receiver
 from tests.support import descendants, until
 
 HOURS = 0.005  # the day of these tests has 18 s
-ENOUGH_S = 30.0
+ENOUGH_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +76,12 @@ def remove(api: Api, callback: dict[str, Any]) -> None:
 
 
 def postmen(fleet: Fleet) -> list[int]:
-    children = descendants(fleet.master.pid)
-    return [pid for pid in children if b"apppostman" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = []
+    for pid in descendants(fleet.master.pid):
+        with contextlib.suppress(OSError):  # it has ended since
+            if b"apppostman" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def test_it_tells_of_beginning_and_end_and_signs_it(api: Api, receiver: Receiver):
@@ -299,7 +304,7 @@ def test_it_delivers_what_happened_though_postman_and_master_are_killed(
     tasks = [api.submit("true", "web01") for _ in range(3)]
     for task in tasks:
         api.finished(task)
-    until(lambda: len(receiver.got) == 3, ENOUGH_S, "all letters under way")
+    until(lambda: len(receiver.got) >= 3, ENOUGH_S, "all letters under way")
     (postman,) = postmen(fleet)
     os.kill(postman, signal.SIGKILL)
     until(lambda: len(receiver.got) > 3, ENOUGH_S, "letters that are tried again")

@@ -157,6 +157,7 @@ def test_a_run_that_waits_for_a_dead_agent_never_starts_once_cancelled(
     make_fleet: MakeFleet, witness: Witness
 ):
     fleet = make_fleet(["web01", "web02"])
+    catch_up(fleet.api, "web01", "web02")  # from now on both wait for work, and web01 is first
     fleet.agents["web02"].kill()
     task = fleet.api.submit(witness.play(), "@*", parallel=1)
     (started,) = witness.wait_for("start", 1)
@@ -259,7 +260,7 @@ def test_a_cancel_outlives_the_master(make_fleet: MakeFleet, witness: Witness):
         fleet.master.start()
         fleet.master.port()
 
-    until(lambda: not alive(started.pid), 30, "the death of the script")
-    until(fleet.is_up, 30)
+    until(lambda: not alive(started.pid), 60, "the death of the script")
+    until(fleet.is_up, 60)
     assert fleet.api.finished(task)["state"] == "CANCELLED"
     assert witness.count("end") == 0

@@ -197,7 +197,7 @@ def test_a_tree_whose_supervisor_was_killed_can_still_be_stopped(tmp_path: Path,
 
 def test_a_timeout_is_kept_though_the_supervisor_was_killed(host: Host, tmp_path: Path):
     script = f"trap '' TERM; touch {tmp_path}/up; while :; do sleep 1000; done"
-    key = host.start(script, timeout=1.0, grace=0.2)
+    key = host.start(script, timeout=3.0, grace=0.2)
     until((tmp_path / "up").exists)
     main = host.main(key)
 

@@ -96,7 +96,7 @@ def test_it_reads_any_piece_of_the_output(host: Host):
 
 @pytest.mark.parametrize("size", [999, 1000, 1001, 1499, 1500, 1501, 2600])
 def test_it_marks_a_gap_exactly_when_one_is_needed(host: Host, size: int):
-    key = host.start(f"head -c {size} /dev/urandom | tee /tmp/$MSCHEDULE_RUN_ID; sync",
+    key = host.start(f"head -c {size} /dev/urandom | tee /tmp/$MSCHEDULE_RUN_ID",
                      head_bytes=1000, tail_bytes=500)  # fmt: skip
     record = host.finish(key)
     path = Path("/tmp") / key[0]

@@ -51,7 +51,7 @@ def said(host: Host, key: tuple[str, int]) -> list[str]:
 
 
 def test_a_timeout_kills_a_tree_that_ignores_term_and_hides(host: Host, tmp_path: Path):
-    key, mark = start_tree(host, tmp_path, timeout=2.0, grace=0.3)
+    key, mark = start_tree(host, tmp_path, timeout=4.0, grace=0.3)
 
     record = host.finish(key)
 
@@ -133,7 +133,7 @@ def test_a_second_stop_with_a_shorter_grace_hurries_and_keeps_the_first_cause(ho
 
 def test_a_script_that_ended_before_the_stop_keeps_its_own_result(host: Host, tmp_path: Path):
     # Given a supervisor that is halted while its script ends
-    key = host.start(f"until [ -e {tmp_path}/go ]; do sleep 0.01; done; exit 6", timeout=1.0)
+    key = host.start(f"until [ -e {tmp_path}/go ]; do sleep 0.01; done; exit 6", timeout=5.0)
     supervisor, main = host.supervisor(key), host.main(key)
     os.kill(supervisor, signal.SIGSTOP)
     (tmp_path / "go").touch()

@@ -33,7 +33,7 @@ def test_it_is_saved_used_changed_and_removed(api: Api, fleet: Fleet):
 
     fleet.master.kill()
     fleet.master.start()
-    until(fleet.is_up, 20, "the fleet")
+    until(fleet.is_up, 60, "the fleet")
     assert [one["name"] for one in api.get("/api/v1/groups")["items"]] == ["shop"]
     assert hosts_of(api, "@shop") == "db1,web02"
 

@@ -23,7 +23,7 @@ def until_state(api: Api, hostname: str, state: str) -> None:
     def is_so() -> bool:
         return [a["state"] for a in api.agents() if a["hostname"] == hostname] == [state]
 
-    until(is_so, 30, f"{hostname} to be {state}")
+    until(is_so, 90, f"{hostname} to be {state}")
 
 
 def until_run(api: Api, task: str, state: str, hostname: str | None = None) -> dict[str, Any]:
@@ -31,12 +31,12 @@ def until_run(api: Api, task: str, state: str, hostname: str | None = None) -> d
         run = api.run(task, hostname)
         return run if run["state"] == state else None
 
-    return until(as_wanted, 30, f"a run that is {state}")
+    return until(as_wanted, 90, f"a run that is {state}")
 
 
 def until_reason(api: Api, task: str, reason: str, hostname: str | None = None) -> None:
     until(
-        lambda: api.run(task, hostname)["reason"] == reason, 30, f"a run that waits since {reason}"
+        lambda: api.run(task, hostname)["reason"] == reason, 90, f"a run that waits since {reason}"
     )
 
 
@@ -104,13 +104,13 @@ def test_a_place_goes_to_a_host_that_had_been_busy_when_there_was_none(
 def test_a_run_that_does_not_start_in_time_is_skipped_and_one_that_has_started_goes_on(
     api: Api, witness: Witness
 ):
-    task = api.submit(witness.play(), "web0[1-2]", parallel=1, expires_in=1)
+    task = api.submit(witness.play(), "web0[1-2]", parallel=1, expires_in=3)
     (started,) = witness.wait_for("start", 1)
     assert {run["reason"] for run in api.runs(task, state="WAITING")} <= {
         "waits for one of 1 parallel places"
     }
 
-    until(lambda: api.task(task)["counts"]["SKIPPED"] == 1, 30, "the expiry")
+    until(lambda: api.task(task)["counts"]["SKIPPED"] == 1, 90, "the expiry")
     assert api.task(task)["state"] == "RUNNING"
     witness.open()
 
@@ -167,7 +167,7 @@ def test_a_hand_out_that_did_not_arrive_in_time_never_starts(
     later = fleet.api.submit(witness.say("later"), "web01")
 
     # When the agent is back after the time to start
-    until(lambda: _is_past(fleet.api.task(task)["created_at"], 1.5), 30, "the expiry")
+    until(lambda: _is_past(fleet.api.task(task)["created_at"], 1.5), 90, "the expiry")
     fleet.agents["web01"].start()
 
     assert fleet.api.finished(task)["counts"]["SKIPPED"] == 1
@@ -189,8 +189,9 @@ def test_a_lost_host_frees_its_place_and_what_it_proves_later_counts(
     # Given a run on web01, one that waits for its place, and one on web02 that goes on all along
     fleet = make_fleet(["web01", "web02"])
     api = fleet.api
-    steady = api.submit(witness.play(gate="steady"), "web02", lost_after=4)
-    task = api.submit(witness.play(), "web0[1-2]", parallel=1, lost_after=4)
+    api.finished(api.submit("true", "@*", parallel=0))  # now both wait for work, web01 is first
+    steady = api.submit(witness.play(gate="steady"), "web02", lost_after=6)
+    task = api.submit(witness.play(), "web0[1-2]", parallel=1, lost_after=6)
     on_web01 = until_run(api, task, "RUNNING", "web01")
     witness.wait_for("start", 2)
 

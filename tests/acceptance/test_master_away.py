@@ -26,7 +26,7 @@ def away(request: pytest.FixtureRequest, fleet: Fleet) -> Iterator[Fleet]:
     {"killed": fleet.master.kill, "stopped": fleet.master.pause}[request.param]()
     yield fleet
     come_back(fleet)
-    until(fleet.is_up, 30, "a fleet that works again by itself")
+    until(fleet.is_up, 60, "a fleet that works again by itself")
 
 
 def come_back(fleet: Fleet) -> None:
@@ -84,6 +84,6 @@ def test_it_says_503_then_works_again_and_serves_meanwhile_what_needs_no_master(
         answer = Asking(away.connect(away.token), "POST", "/api/v1/tasks", body, key).answered()
         return answer if answer.status == 201 else None
 
-    task = until(repeat, 30, "an answer").json["id"]
+    task = until(repeat, 60, "an answer").json["id"]
     assert away.api.finished(task)["state"] == "SUCCEED"
     assert witness.count() == 1

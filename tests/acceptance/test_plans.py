@@ -153,7 +153,7 @@ def test_a_master_that_is_killed_between_two_steps_begins_the_next_one_once(
     hit = {"step_due": ":2", "step_begun": ":2", "plan_added": ""}[place]
     fleet.master.kill()
     fleet.master.start(MSCHEDULE_FAILPOINTS=f"{place}=kill{hit}")
-    until(fleet.is_up, 30, "the fleet")
+    until(fleet.is_up, 60, "the fleet")
     body = {
         "name": "killed",
         "steps": [step(name, witness.say(name)) for name in ("one", "two", "three")],
@@ -162,7 +162,7 @@ def test_a_master_that_is_killed_between_two_steps_begins_the_next_one_once(
     first = api.call("POST", "/api/v1/plans", body, headers)
     fleet.master.wait(30)
     fleet.master.start()
-    until(fleet.is_up, 30, "the fleet")
+    until(fleet.is_up, 60, "the fleet")
     again = api.call("POST", "/api/v1/plans", body, headers)
     assert again.status == 201
     assert first.status != 201 or again.json == first.json

@@ -90,10 +90,10 @@ def test_it_takes_a_free_port_for_port_0_and_writes_it_down(fleet, tmp_path, scr
         stderr=subprocess.DEVNULL,
     ) as process:
         file = tmp_path / "state" / "port"
-        until(file.exists, 20)
-        socket.create_connection(("127.0.0.1", int(file.read_text())), 5).close()
+        until(file.exists, 60)
+        socket.create_connection(("127.0.0.1", int(file.read_text())), 30).close()
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
 
 
 def test_it_keeps_everything_private(fleet):
@@ -122,11 +122,11 @@ def test_it_prints_no_join_string_where_no_master_ever_ran(tmp_path):
 def test_it_stops_cleanly_at_sigterm_and_comes_back(make_fleet):
     fleet = make_fleet()
     for program in (fleet.web, fleet.agents["web01"], fleet.master):
-        assert program.terminate(timeout_s=5) == 0, program.log
+        assert program.terminate() == 0, program.log
         assert "Traceback" not in program.log
     for program in fleet.programs:
         program.start()
-    until(fleet.is_up, 30)
+    until(fleet.is_up, 60)
     task = fleet.api.submit("echo hello", "web01")
     assert fleet.api.finished(task)["state"] == "SUCCEED"
 
@@ -140,7 +140,7 @@ def test_it_leaves_scripts_alone_when_the_agent_stops(make_fleet, tmp_path):
     )
     pid = int(until(lambda: pid_file.exists() and pid_file.read_text().strip()))
     agent = fleet.agents["web01"]
-    assert agent.terminate(timeout_s=5) == 0
+    assert agent.terminate() == 0
     assert alive(pid)
     go.touch()
     until(lambda: not alive(pid))
@@ -157,7 +157,7 @@ def test_it_says_that_an_agent_is_not_enrolled(fleet, tmp_path):
             [sys.executable, str(ROOT / "app.py"), "--state-dir", str(tmp_path / "state")],
             stderr=log,
         )
-    until(lambda: "join" in (tmp_path / "log").read_text(), 20, "a line about the join string")
+    until(lambda: "join" in (tmp_path / "log").read_text(), 60, "a line about the join string")
     process.terminate()
     process.wait(10)
 
@@ -171,7 +171,7 @@ def test_it_refuses_a_bad_join_token(fleet, tmp_path):
             stderr=log,
         )
     try:
-        until(lambda: "token" in (tmp_path / "log").read_text(), 20, "a line about the token")
+        until(lambda: "token" in (tmp_path / "log").read_text(), 60, "a line about the token")
         assert len(fleet.api.agents()) == 3
     finally:
         process.terminate()

@@ -41,7 +41,7 @@ class Backup:
     def _start_master(self) -> None:
         self.fleet.master.start()
         self.fleet.master.port()
-        until(lambda: is_served(self.fleet.api), 30, "an API that works again")
+        until(lambda: is_served(self.fleet.api), 90, "an API that works again")
 
     @staticmethod
     def _files(folder: Path) -> list[Path]:
@@ -99,20 +99,20 @@ def test_hand_outs_to_all_wait_for_an_operator(
     assert api.finished(api.submit(witness.say("lost"), "web01"))["state"] == "SUCCEED"
     backup.put_back()
     probe = api.submit("true", "web01")
-    until(lambda: hold_of(api, probe), 30, "the hold")
+    until(lambda: hold_of(api, probe), 90, "the hold")
 
     # Given a store that is known to be older than an agent, nothing starts anywhere
     task = api.submit(witness.say("start"), "@*", parallel=0)
-    until(lambda: hold_of(api, task), 30, "the hold")
+    until(lambda: hold_of(api, task), 90, "the hold")
     api.cancel(task, api.run(task, "web02")["id"])
     held = api.submit(witness.say("start"), "web02")
-    until(lambda: hold_of(api, held), 30, "the hold")
+    until(lambda: hold_of(api, held), 90, "the hold")
     assert witness.count() == 0
 
     # Nor after another restart of the master
     fleet.master.restart()
     fleet.master.port()
-    until(fleet.is_up, 30)
+    until(fleet.is_up, 60)
     assert hold_of(api, task)
     assert hold_of(api, held)
     assert witness.count() == 0
@@ -131,11 +131,11 @@ def test_a_script_that_the_old_store_never_handed_out_is_left_to_finish(
     fleet = make_fleet(slots=2)
     api = fleet.api
     fleet.agents["web01"].kill()
-    until(lambda: [agent["state"] for agent in api.agents()] == ["offline"], 30, "its absence")
+    until(lambda: [agent["state"] for agent in api.agents()] == ["offline"], 90, "its absence")
     waiting = api.submit(witness.play("exit 5"), "web01")
     backup = Backup(fleet, tmp_path / "backup")
     fleet.agents["web01"].start()
-    until(fleet.is_up, 30)
+    until(fleet.is_up, 60)
     stray = api.submit(witness.play(), "web01")
     started = witness.wait_for("start", 2)
 
@@ -146,7 +146,7 @@ def test_a_script_that_the_old_store_never_handed_out_is_left_to_finish(
     assert api.call("GET", f"/api/v1/tasks/{stray}").status == 404
     assert all(alive(line.pid) for line in started)
     witness.open()
-    until(lambda: api.run(waiting)["state"] == "FAILED", 30, "the result")
+    until(lambda: api.run(waiting)["state"] == "FAILED", 90, "the result")
     assert api.run(waiting)["code"] == 5
     witness.wait_for("end", 2)
     release(api)

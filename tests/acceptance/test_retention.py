@@ -52,7 +52,7 @@ def test_it_goes_on_after_a_kill(fleet):
     api.finished(old)
     fleet.master.kill()
     fleet.master.start()
-    until(fleet.is_up, 30, "a fleet that is up again")
+    until(fleet.is_up, 60, "a fleet that is up again")
     newest = api.submit("echo new", "web01")
     until(lambda: is_gone(fleet, old), 60, "the end of an old task")
     assert api.finished(newest)["state"] == "SUCCEED"

@@ -74,7 +74,7 @@ def test_disabling_it_skips_what_waits_and_refuses_what_comes(api: Api, tmp_path
     task = api.call("POST", "/api/v1/tasks", body).json["id"]
     witness.wait_for("start", 1)
     assert api.call("PATCH", "/api/v1/scripts/slow", {"disabled": True}).json["disabled"]
-    until(lambda: api.task(task)["counts"]["SKIPPED"] == 1, 10, "the run that waits")
+    until(lambda: api.task(task)["counts"]["SKIPPED"] == 1, 60, "the run that waits")
     (skipped,) = api.runs(task, state="SKIPPED")
     assert skipped["reason"] == "the script slow was disabled by admin"
     witness.open()

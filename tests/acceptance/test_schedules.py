@@ -46,7 +46,7 @@ def test_it_runs_a_plan_at_its_time_and_tells_what_became_of_it(fleet):
     assert made.status == 201, made.body
     (firing,) = until(lambda: firings(fleet, made.json), what="the firing")
     path = f"/api/v1/plans/{firing['plan']}"
-    until(lambda: fleet.api.get(path)["state"] != "RUNNING", 30, what="the end of the plan")
+    until(lambda: fleet.api.get(path)["state"] != "RUNNING", 60, what="the end of the plan")
     plan = fleet.api.get(path)
     assert (plan["state"], plan["name"], plan["schedule"]) == (
         "SUCCEED",
@@ -63,15 +63,18 @@ def test_it_takes_an_edit_at_the_due_second(fleet):
     made = make(fleet, "edited", {"kind": "every", "every": 1}, "true", overlap="allow")
     for _ in range(5):
         now = time.time()
-        time.sleep(1 - now % 1 + random.uniform(-0.01, 0.01))  # the point of this test
+        time.sleep(max(0.0, 1 - now % 1 + random.uniform(-0.01, 0.01)))  # the point of this test
         when = {"kind": "every", "every": random.choice([1, 2, 3])}
         edited = fleet.api.call("PATCH", f"{SCHEDULES}/{made['id']}", {"when": when})
         assert edited.status == 200, edited.body
     fleet.api.call("POST", f"{SCHEDULES}/{made['id']}/pause")
-    seen = Counter(firing["due_at"] for firing in firings(fleet, made))
+    rows = firings(fleet, made)
+    seen = Counter(row["due_at"] for row in rows)
     assert seen and max(seen.values()) == 1
+    # One that came up while the master was busy for long may have been missed, and says so.
+    fired = Counter(row["due_at"] for row in rows if row["state"] != "missed")
     tasks = [task for task in fleet.api.items("/api/v1/tasks") if task["schedule"] == made["id"]]
-    assert Counter(task["due_at"] for task in tasks) == seen
+    assert Counter(task["due_at"] for task in tasks) == fired
 
 
 def test_it_misses_nothing_silently_when_the_master_is_killed_again_and_again(fleet):
@@ -88,7 +91,7 @@ def test_it_misses_nothing_silently_when_the_master_is_killed_again_and_again(fl
         time.sleep(random.uniform(0.3, 1.5))  # at any moment
         fleet.master.kill()
         fleet.master.start()
-    until(lambda: paused(fleet.api, made), 30, what="the master to be there")
+    until(lambda: paused(fleet.api, made), 60, what="the master to be there")
     rows = firings(fleet, made)
     due = sorted(datetime.fromisoformat(row["due_at"]).timestamp() for row in rows)
     assert due == [due[0] + place for place in range(len(due))], "one row for each second"

@@ -18,7 +18,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with Fleet(tmp_path_factory.mktemp("targets"), ALONE) as started:
         for name in ("twin-a", "twin-b"):
             started.add_agent(name, hostname="twin")
-        until(lambda: len(twins(started.api)) == 2, 30, "the twins")
+        until(lambda: len(twins(started.api)) == 2, 60, "the twins")
         label(started.api, web01="prod", web02="prod", web10="test", db1="prod")
         yield started
 

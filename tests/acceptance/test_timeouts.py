@@ -1,5 +1,6 @@
 """Is a script that runs too long dead, with all that it started, however that hides?"""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ def witness(tmp_path: Path) -> Witness:
 
 def stubborn(witness: Witness) -> tuple[str, str]:
     """The script, and the mark of everything that belongs to it."""
-    mark = f"tree-of-{witness.folder.parent.name}"
+    mark = f"tree-of-{os.getpid()}-{witness.folder.parent.name}"
     script = STUBBORN.format(say=witness.say("up"), mark=mark, folder=witness.folder)
     return script, mark
 
@@ -80,7 +81,7 @@ def test_a_cancel_kills_a_tree_that_ignores_term_and_hides(api: Api, witness: Wi
 
 def test_a_script_hears_the_term_and_may_clean_up(api: Api, witness: Witness):
     script = f"trap 'echo cleaned; exit 5' TERM\n{witness.play()}"
-    task = api.submit(script, "web01", timeout=0.5, grace=1000)
+    task = api.submit(script, "web01", timeout=2, grace=1000)
 
     api.finished(task)
 
@@ -118,7 +119,7 @@ def test_a_timeout_is_kept_while_the_agent_is_away(make_fleet: MakeFleet, tmp_pa
 
     # Then the trees die all the same, and the agents know why when they are back
     for _, _, mark in trees.values():
-        until(partial(is_dead, mark), 20, "the death of the tree")
+        until(partial(is_dead, mark), 60, "the death of the tree")
     killed.start()
     ended.start()
     stopped.resume()

@@ -30,7 +30,7 @@ def fleet(tmp_path_factory):
         certificate, key = make_certificate(root)
         fleet.web.arguments += ["--tls-cert", str(certificate), "--tls-key", str(key)]
         fleet.web.restart()
-        until(lambda: curl(fleet, root, "/healthz").returncode == 0, 20, "a web that speaks TLS")
+        until(lambda: curl(fleet, root, "/healthz").returncode == 0, 60, "a web that speaks TLS")
         yield fleet
 
 
@@ -69,7 +69,7 @@ def test_it_takes_a_renewed_certificate_without_a_restart(fleet, tmp_path):
     make_certificate(fleet.root)
     assert curl(fleet, tmp_path, "/healthz").returncode == 0  # still the old one
     fleet.web.signal(signal.SIGHUP)
-    until(lambda: curl(fleet, fleet.root, "/healthz").returncode == 0, 10, "the new certificate")
+    until(lambda: curl(fleet, fleet.root, "/healthz").returncode == 0, 60, "the new certificate")
     assert curl(fleet, tmp_path, "/healthz").returncode != 0
     assert fleet.web.running and fleet.web.pid == pid
 

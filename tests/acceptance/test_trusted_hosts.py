@@ -65,7 +65,7 @@ def give_join(fleet: Fleet, agent: Program, join: str) -> None:
 
 
 def until_log(agent: Program, text: str) -> None:
-    until(lambda: text in agent.log, 30, f"{text!r} in the log of {agent.name}")
+    until(lambda: text in agent.log, 90, f"{text!r} in the log of {agent.name}")
 
 
 def until_standing(api: Api, agent: str, standing: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def until_standing(api: Api, agent: str, standing: str) -> dict[str, Any]:
         found: dict[str, Any] = api.get(f"/api/v1/agents/{agent}")
         return found if found["standing"] == standing else None
 
-    return until(as_wanted, 30, f"agent {agent} to be {standing}")
+    return until(as_wanted, 90, f"agent {agent} to be {standing}")
 
 
 # ---- tokens
@@ -93,7 +93,7 @@ def test_a_token_lets_in_as_many_as_it_says_gives_labels_and_ends(make_fleet: Ma
     assert fleet.api.get("/api/v1/targets", expr="@env:prod&@role:web")["nodeset"] == "web02"
 
     short = new_token(fleet.api, expires_in=1)
-    until(lambda: "expired" in states_of_tokens(fleet.api), 30, "the end of the token")
+    until(lambda: "expired" in states_of_tokens(fleet.api), 90, "the end of the token")
     give_join(fleet, late, short)
     late.restart()
     until_log(late, "expired at")
@@ -145,7 +145,7 @@ def test_a_refused_host_goes_and_comes_back_only_as_a_new_one(make_fleet: MakeFl
     join = new_token(api, accept="by hand")
     agent = host(fleet, "new01", join)
     agent.start()
-    until(lambda: api.items("/api/v1/agents", standing="pending"), 30, "a host that waits")
+    until(lambda: api.items("/api/v1/agents", standing="pending"), 90, "a host that waits")
     (pending,) = api.items("/api/v1/agents", standing="pending")
     act(api, pending["id"], "refuse")
     until_log(agent, "is deleted (refused by admin)")
@@ -154,7 +154,7 @@ def test_a_refused_host_goes_and_comes_back_only_as_a_new_one(make_fleet: MakeFl
     agent.terminate()
     new_identity(agent)
     agent.start()
-    until(lambda: api.items("/api/v1/agents", standing="pending"), 30, "it waits again")
+    until(lambda: api.items("/api/v1/agents", standing="pending"), 90, "it waits again")
     assert api.items("/api/v1/agents", standing="pending")[0]["id"] != pending["id"]
 
 
@@ -234,7 +234,7 @@ def test_a_deleted_host_is_in_no_list_and_its_runs_still_name_it(make_fleet: Mak
     until_state(api, "web01", "online")
     assert fleet.agent_id("web01") != id
     fleet.master.restart()
-    until(fleet.is_up, 30, "the fleet")
+    until(fleet.is_up, 90, "the fleet")
     assert len(api.agents()) == 2
 
 
@@ -248,7 +248,7 @@ def test_a_new_hostname_matches_nothing_until_it_is_accepted(make_fleet: MakeFle
     assert act_labels.status == 200
     agent.arguments[agent.arguments.index("--hostname") + 1] = "db1"
     agent.restart()
-    until(lambda: api.get(f"/api/v1/agents/{id}")["claimed_hostname"] == "db1", 30, "the claim")
+    until(lambda: api.get(f"/api/v1/agents/{id}")["claimed_hostname"] == "db1", 90, "the claim")
     until_state(api, "web01", "online")
 
     for expression in ("db*", "@*"):
@@ -313,9 +313,9 @@ def test_two_agents_of_one_state_directory_are_quarantined_and_new_keys_heal_the
     copy.terminate()
     new_identity(copy)
     copy.start()
-    until(lambda: len(api.agents()) == 2, 30, "both hosts")
+    until(lambda: len(api.agents()) == 2, 90, "both hosts")
     assert list((copy.state_dir / "aside").iterdir())
-    until(fleet.is_up, 30, "both online")
+    until(fleet.is_up, 90, "both online")
     task = api.submit(witness.say("healed"), "@*", parallel=0)
     assert api.finished(task)["counts"]["SUCCEED"] == 2
     # The join string for the new key may stay where it is
@@ -332,7 +332,7 @@ def test_restarts_and_lost_connections_never_look_like_a_copy(make_fleet: MakeFl
         until_state(api, "web01", "online")
         assert api.finished(api.submit("true", "web01"))["state"] == "SUCCEED"
         fleet.master.restart()
-        until(fleet.is_up, 30, "the master")
+        until(fleet.is_up, 90, "the master")
         assert api.finished(api.submit("true", "web01"))["state"] == "SUCCEED"
     assert api.agents()[0]["standing"] == "enrolled"
 

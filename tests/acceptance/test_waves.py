@@ -58,7 +58,7 @@ def test_it_holds_parallel_within_a_wave(api: Api, witness: Witness):
 def test_it_pauses_after_a_failure_and_goes_on_when_told(api: Api, witness: Witness):
     script = witness.say("start") + "\n" + witness.first_fail(1)
     task = api.submit(script, "@*", rolling="1", between_waves="pause_after_failure", fail_count=1)
-    reason = until(lambda: is_paused(api, task), 20, "the pause after the failure")
+    reason = until(lambda: is_paused(api, task), 60, "the pause after the failure")
     assert reason == "1 of wave 1 failed: waits for a person before wave 2 of 5"
     assert witness.count() == 1
     say(api, task, "resume")
@@ -76,10 +76,10 @@ def test_a_master_that_is_killed_in_a_pause_still_waits_for_a_person(
     api: Api, fleet: Fleet, witness: Witness
 ):
     task = api.submit(witness.say("start"), "@*", rolling="2 100%", between_waves="ask", parallel=0)
-    until(lambda: is_paused(api, task), 20, "the pause between the waves")
+    until(lambda: is_paused(api, task), 60, "the pause between the waves")
     fleet.master.kill()
     fleet.master.start()
-    until(fleet.is_up, 20, "the fleet")
+    until(fleet.is_up, 60, "the fleet")
     assert is_paused(api, task) == "waits for a person before wave 2 of 2"
     assert witness.count() == 2
     say(api, task, "resume")
@@ -91,10 +91,10 @@ def test_a_master_that_is_killed_in_a_timed_pause_goes_on_with_it(
     api: Api, fleet: Fleet, witness: Witness
 ):
     task = api.submit(witness.say("start"), "@*", rolling="2 100%", wave_pause=2, parallel=0)
-    until(lambda: is_paused(api, task), 20, "the pause between the waves")
+    until(lambda: is_paused(api, task), 60, "the pause between the waves")
     fleet.master.kill()
     fleet.master.start()
-    until(fleet.is_up, 20, "the fleet")
+    until(fleet.is_up, 60, "the fleet")
     assert api.finished(task)["state"] == "SUCCEED"
     assert witness.count() == HOSTS
 
@@ -104,7 +104,7 @@ def test_what_is_left_can_be_stopped_or_changed_in_a_pause(api: Api, witness: Wi
         api.submit(witness.say("start"), "@*", rolling="1", between_waves="ask") for _ in range(2)
     ]
     for task in tasks:
-        until(partial(is_paused, api, task), 20, "the pause between the waves")
+        until(partial(is_paused, api, task), 60, "the pause between the waves")
     stopped, changed = tasks
     assert api.cancel(stopped).json["state"] == "CANCELLED"
     changes = {"rolling": "100%", "parallel": 0}
@@ -120,7 +120,7 @@ def test_any_task_pauses_and_resumes(api: Api, witness: Witness):
     say(api, task, "pause")
     witness.open()
     witness.wait_for("end", 1)
-    until(lambda: api.task(task)["counts"]["RUNNING"] == 0, 20, "the end of the first run")
+    until(lambda: api.task(task)["counts"]["RUNNING"] == 0, 60, "the end of the first run")
     assert (witness.count(), api.task(task)["state"]) == (1, "PAUSED")
     assert {run["reason"] for run in api.runs(task, state="WAITING")} == {"paused"}
     say(api, task, "resume")

@@ -51,7 +51,7 @@ def test_a_revoked_web_server_is_cut_off_and_the_others_are_not(make_fleet):
         # And everything else goes on, also after a restart
         assert fleet.api.finished(task)["state"] == "SUCCEED"
         fleet.master.restart()
-        until(fleet.is_up, 30, "the fleet")
+        until(fleet.is_up, 60, "the fleet")
         assert peer.refusal("whoami", fleet.token).code == "forbidden"
     assert "revoked" not in webs(fleet)[0]
     assert "revoked" in webs(fleet)[1]
