@@ -6,6 +6,7 @@ from playwright.sync_api import Browser, Page, Playwright
 
 from tests.fleet import Fleet
 
+START_MS = 120_000  # on a machine that does much else
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -18,7 +19,9 @@ FLAGS = [
 
 def launch(playwright: Playwright) -> Browser:
     """Headless; the one that Debian packages, never a download."""
-    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    return playwright.chromium.launch(
+        executable_path=shutil.which("chromium"), args=FLAGS, timeout=START_MS
+    )
 
 
 def log_in(page: Page, fleet: Fleet, path: str = "/") -> None:

@@ -10,7 +10,7 @@ def test_it_accepts_a_host_that_waits_and_revokes_it(page, fleet):
     agent = host(fleet, "new01", new_token(fleet.api, accept="by hand", name="by hand"))
     agent.start()
     try:
-        until(lambda: fleet.api.items("/api/v1/agents", standing="pending"), 30, "it waits")
+        until(lambda: fleet.api.items("/api/v1/agents", standing="pending"), 60, "it waits")
         (pending,) = fleet.api.items("/api/v1/agents", standing="pending")
         page.goto(f"{fleet.url}/hosts")
         expect(page.get_by_text(pending["fingerprint"])).to_be_visible()

@@ -34,7 +34,7 @@ def test_a_plan_is_typed_and_submitted_without_javascript(plain: Page, fleet: Fl
     plain.wait_for_url(re.compile("/plans/[0-9a-f]{32}$"))
     assert plain.evaluate("document.documentElement.scrollWidth") <= 390
     plan = plain.url.rpartition("/")[2]
-    until(lambda: fleet.api.get(f"/api/v1/plans/{plan}")["state"] == "SUCCEED", 30, "its end")
+    until(lambda: fleet.api.get(f"/api/v1/plans/{plan}")["state"] == "SUCCEED", 60, "its end")
     plain.reload()
     expect(plain.get_by_role("listitem").filter(has_text="3. last")).to_contain_text("succeeded")
 

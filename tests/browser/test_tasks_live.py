@@ -190,6 +190,7 @@ def test_it_works_without_javascript(plain, fleet):
     plain.get_by_role("button", name="Preview").click()
     expect(plain.locator("#preview")).to_contain_text("web[01-02]")
     plain.get_by_role("button", name="Run on 2 hosts, one at a time, whatever fails").click()
+    plain.wait_for_url(re.compile("/tasks/[0-9a-f]{32}$"))
     fleet.api.finished(plain.url.rpartition("/")[2])
     plain.reload()
     expect(plain.locator(".group")).to_contain_text("plain and simple")
