@@ -183,7 +183,7 @@ class BreakableFleet(Fleet):
     def full_disk(self, name: str) -> Iterator[None]:
         """The disk of a host, or of the master, has no room for anything."""
         folder = self.root / name
-        until(lambda: _resize(folder, shutil.disk_usage(folder).used), 20, "a disk without room")
+        until(lambda: _resize(folder, shutil.disk_usage(folder).used), 60, "a disk without room")
         try:
             yield
         finally:

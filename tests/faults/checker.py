@@ -20,6 +20,7 @@ KILLED = 137  # how a shell reports SIGKILL
 TICK_S = 0.02  # what two readings of /proc/uptime may differ in for nothing
 STANDSTILL_S = 60.0  # for which a host may be halted between a hand-out and its start
 SLACK_S = 2.0  # what a supervisor may take from its birth to the script's first line
+LATE_S = 5.0  # what that takes at most where everything breaks, a script that is halted included
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def timeouts_are_not_early(facts: Facts) -> Iterator[tuple[str, str]]:
         if run.state == "TIMEOUT" and starts and gone_at is not None:
             lived_s = gone_at - starts[0].at
             # Its clock starts before its first line, by what exec takes on a busy machine.
-            if lived_s < order.timeout_s - SLACK_S:
+            if lived_s < order.timeout_s - LATE_S:
                 yield run.id, f"had {lived_s:.1f} s of {order.timeout_s:g}"
 
 

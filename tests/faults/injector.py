@@ -33,8 +33,9 @@ SUPERVISOR_PLACES = ("fork", "mark-made", "cgroup", "exited", "exit-written")
 RECORD_MAGIC = b"\xff\xfe\xfdJ"  # with which a record of the journal begins
 RECORD_LENGTH, RECORD_LENGTH_AT, RECORD_HEADER_BYTES = struct.Struct("<I"), 12, 20
 FIRES_WITHIN_S = 3.0
-BOOT_S = 10.0
-AFTERMATH_S = 3.0  # what was forked by an old runner may still come to the place
+ENDS_WITHIN_S = 10.0
+BOOT_S = 30.0
+AFTERMATH_S = 10.0  # what was forked by an old runner may still come to the place
 WEATHERS = {
     "cut": CUT,
     "cut to the master": Weather(drop_up=1),
@@ -334,7 +335,7 @@ def _end(program: Program, number: int = signal.SIGKILL) -> None:
     if program.running:
         program.signal(number)
         try:
-            program.wait()
+            program.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:  # a program that is stopped, or slow to end
             program.kill()
 

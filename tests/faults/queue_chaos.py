@@ -20,7 +20,7 @@ from tests.faults.dice import Dice, Fault, hold
 from tests.faults.history import read_said
 from tests.faults.load import processes_of
 from tests.faults.queue_checker import Done, QueueHistory, RunResult, check_queue
-from tests.faults.scene import Scene
+from tests.faults.scene import LAST_DEATH_S, LOOK_S, Scene
 from tests.fleet import ENDED, Answer, Api
 from tests.support import until
 
@@ -214,7 +214,7 @@ class QueueChaos:
             said=read_said(self._scene.folder),
             done=_read_done(self._scene.folder),
             presences=self._scene.presences,
-            alive=[run for run, _ in processes_of(runs)],
+            alive=_at_rest(runs),
         )
 
     def _rows(self, task: str) -> list[dict[str, Any]]:
@@ -236,6 +236,14 @@ class QueueChaos:
             attempt=row["attempt"],
             ends=ends,
         )
+
+
+def _at_rest(runs: list[str]) -> list[str]:
+    """Those of which a process lives on; one of an attempt that was lost may take a moment."""
+    deadline = time.monotonic() + LAST_DEATH_S
+    while (alive := processes_of(runs)) and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+    return [run for run, _ in alive]
 
 
 def _read_done(folder: Path) -> list[Done]:

@@ -37,7 +37,7 @@ def make_scene(tmp_path: Path) -> Iterator[MakeScene]:
 
 
 def judged(scene: Scene, breach: str) -> list[Violation]:
-    until(scene.fleet.is_up, 30)
+    until(scene.fleet.is_up, 60)
     return check(scene.collect(time.monotonic() + (CALM_S if breach else PATIENCE_S)))
 
 
@@ -59,7 +59,7 @@ def scenario_of_the_journal(scene: Scene, breach: str) -> list[Violation]:
     """The agent is killed while its run is under way, and comes back when it is over."""
     agent = scene.fleet.agents["web01"]
     agent.restart(BROKEN=breach)
-    until(scene.fleet.is_up, 30)
+    until(scene.fleet.is_up, 60)
     submit(scene, Wish(Play(work_s=0.5), ["web01"]))
     until(lambda: said(scene, "start"))
     agent.kill()
@@ -72,7 +72,7 @@ def scenario_of_the_start(scene: Scene, breach: str) -> list[Violation]:
     """The agent is killed once it has started a script."""
     agent = scene.fleet.agents["web01"]
     agent.restart(BROKEN=breach, MSCHEDULE_FAILPOINTS="between=kill")
-    until(scene.fleet.is_up, 30)
+    until(scene.fleet.is_up, 60)
     submit(scene, Wish(Play(), ["web01"]))
     if breach:
         assert agent.wait(20) == -signal.SIGKILL
@@ -83,7 +83,7 @@ def scenario_of_the_start(scene: Scene, breach: str) -> list[Violation]:
 
 def scenario_of_results(scene: Scene, breach: str) -> list[Violation]:
     scene.fleet.master.restart(BROKEN=breach)
-    until(scene.fleet.is_up, 30)
+    until(scene.fleet.is_up, 60)
     submit(scene, Wish(Play(), ["web01"]))
     if breach:
         until(lambda: said(scene, "start") > 1, PATIENCE_S)
@@ -93,7 +93,7 @@ def scenario_of_results(scene: Scene, breach: str) -> list[Violation]:
 def scenario_of_the_commit(scene: Scene, breach: str) -> list[Violation]:
     """The master is killed once it has accepted a task."""
     scene.fleet.master.restart(BROKEN=breach)
-    until(scene.fleet.is_up, 30)
+    until(scene.fleet.is_up, 60)
     submit(scene, Wish(Play(), ["web01"]))
     scene.fleet.master.kill()
     scene.fleet.master.start()
@@ -102,7 +102,7 @@ def scenario_of_the_commit(scene: Scene, breach: str) -> list[Violation]:
 
 def scenario_of_the_window(scene: Scene, breach: str) -> list[Violation]:
     scene.fleet.master.restart(BROKEN=breach)
-    until(scene.fleet.is_up, 30)
+    until(scene.fleet.is_up, 60)
     submit(scene, Wish(Play(work_s=2), ["web01", "web02", "db1"], parallel=1))
     if breach:
         until(lambda: said(scene, "start") > 1, PATIENCE_S)

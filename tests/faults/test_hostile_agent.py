@@ -69,8 +69,12 @@ def in_session(client, join):
             return False
         return True
 
-    until(registered, 30, "a session", gevent.sleep)
+    until(registered, 60, "a session", gevent.sleep)
     return answers[0]
+
+
+def others_are_online(fleet):
+    return all(agent["state"] == "online" for agent in fleet.api.agents() if agent["id"] != HER_ID)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -97,12 +101,12 @@ def test_others_are_served_while_she_sends_what_she_likes(fleet, join, keys, cli
     assert fleet.master.running
     assert rss_bytes(master) - before < GROWTH_BYTES
     assert SECRET.encode() not in b"".join(heard)
-    assert all(agent["state"] == "online" for agent in fleet.api.agents() if agent["id"] != HER_ID)
+    until(lambda: others_are_online(fleet), what="web01 to be heard")
 
 
 def test_she_can_report_for_no_run_but_her_own(fleet, join, client):
     task = fleet.api.submit("sleep 60", "web01")
-    until(lambda: fleet.api.run(task)["state"] == "RUNNING", 20, "a run")
+    until(lambda: fleet.api.run(task)["state"] == "RUNNING", 60, "a run")
     run = fleet.api.run(task)["id"]
     result = Result(
         session=in_session(client, join),

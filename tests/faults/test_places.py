@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ def arm(program: Program, place: str, hit: int = 1) -> None:
 
 def died_and_again(program: Program) -> None:
     """It has come to its place. The next process is a sound one."""
-    assert program.wait(30) == DIED
+    assert program.wait(60) == DIED
     program.start()
 
 
@@ -101,7 +101,7 @@ def test_a_program_that_dies_at_any_place_loses_nothing_and_starts_nothing_twice
         # When each agent dies there
         for name, place in places.items():
             arm(fleet.agents[name], place)
-        until(fleet.is_up, 30)
+        until(fleet.is_up, 60)
         client.submit(Wish(PLAY, [*places, "db1"], 0))
         for name in places:
             died_and_again(fleet.agents[name])
@@ -134,7 +134,7 @@ def test_what_became_of_a_run_is_told_truly_wherever_its_supervisor_dies(make_sc
     with scene.client() as client, ExitStack() as armed:
         for name, place in places.items():
             armed.enter_context(scene.injector.supervisors_dying_at(name, place))
-        until(scene.fleet.is_up, 30)
+        until(scene.fleet.is_up, 60)
         order = client.submit(Wish(PLAY, [*places], 0))
         scene.fleet.api.finished(order.task, 60)
 
@@ -151,21 +151,23 @@ def test_a_firing_is_neither_lost_nor_repeated_when_its_master_dies_of_it(tmp_pa
     witness = Witness(tmp_path / "witness")
     with Fleet(tmp_path, ["web01"]) as fleet:
         arm(fleet.master, FIRED)
-        until(fleet.is_up, 30)
+        until(fleet.is_up, 60)
         task = {"script": witness.say("fired"), "targets": "@*"}
-        every_second = {"kind": "every", "every": 1}
+        # Not at once: it is told that it was made before its master dies of it.
+        start = datetime.now(UTC) + timedelta(seconds=4)
+        every_second = {"kind": "every", "every": 1, "start": start.isoformat(timespec="seconds")}
         body = {"name": "each", "when": every_second, "task": task, "overlap": "allow"}
         answer = fleet.api.call("POST", SCHEDULES, body | {"misfire": "each"})
         assert answer.status == 201, answer
         path = f"{SCHEDULES}/{answer.json['id']}"
 
         # When that happens, twice, and a sound one comes after
-        assert fleet.master.wait(30) == DIED
+        assert fleet.master.wait(60) == DIED
         fleet.master.start(MSCHEDULE_FAILPOINTS=f"{FIRED}=kill:2")
         died_and_again(fleet.master)
-        until(fleet.is_up, 30)
+        until(fleet.is_up, 60)
         witness.wait_for("fired", 3)
-        until(lambda: fleet.api.call("POST", f"{path}/pause").status == 200, 30)
+        until(lambda: fleet.api.call("POST", f"{path}/pause").status == 200, 60)
 
         # Then each due second has one firing, each firing one task, and each task ran once
         firings = fleet.api.items(f"{path}/firings", limit=1000)

@@ -47,7 +47,7 @@ def test_each_due_instant_is_decided_once_by_two_processes_that_are_killed(tmp_p
             workers[place].wait()
             workers[place] = start(world.path)
         killed_until = time.time()
-        until(lambda: decided_until(world.path) > killed_until, 60, "firings after the last kill")
+        until(lambda: decided_until(world.path) > killed_until, 180, "firings after the last kill")
     finally:
         for worker in workers:
             worker.kill()

@@ -42,8 +42,8 @@ def test_a_step_of_the_clock_ends_nothing_and_loses_nobody(tmp_path: Path, by_s:
         assert {agent["state"] for agent in fleet.api.agents()} == {"online"}
 
         # But the skews are shown, those of both hosts
-        until(lambda: is_skewed(fleet, "web01", -2 * by_s), 20, "the skew of a host")
-        until(lambda: is_skewed(fleet, "db1", -by_s), 20, "the skew of the master")
+        until(lambda: is_skewed(fleet, "web01", -2 * by_s), 60, "the skew of a host")
+        until(lambda: is_skewed(fleet, "db1", -by_s), 60, "the skew of the master")
 
 
 def is_skewed(fleet: BreakableFleet, name: str, by_s: float) -> bool:

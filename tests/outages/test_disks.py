@@ -49,7 +49,7 @@ def test_a_master_without_room_refuses_new_tasks_and_goes_on_with_the_rest(make_
 
         # When the master's disk is full
         with scene.fleet.full_disk("master"):
-            until(lambda: try_to_submit(scene).status == 507, 20, "a refusal")
+            until(lambda: try_to_submit(scene).status == 507, 60, "a refusal")
             before = len(scene.fleet.api.items("/api/v1/tasks"))
             answer = try_to_submit(scene)
 
@@ -70,7 +70,7 @@ def test_a_host_without_room_takes_no_runs_until_it_has_some(make_scene: MakeSce
     with scene.client() as client:
         with scene.fleet.full_disk("web01"):
             waiting = client.submit(Wish(Play(), ["web01", "db1"], 0))
-            until(lambda: scene.fleet.api.run(waiting.task, "db1")["state"] == "SUCCEED", 30)
+            until(lambda: scene.fleet.api.run(waiting.task, "db1")["state"] == "SUCCEED", 60)
             state = scene.fleet.api.run(waiting.task, "web01")["state"]
             assert state in ("WAITING", "RUNNING", "FAILED")  # it may have been handed out before
 
@@ -99,11 +99,11 @@ def test_output_for_which_a_host_has_no_room_is_marked_as_missing(
         api.finished(task)
 
     # Then its exit code is true, all of its output is a gap, and the host is done with it
-    run = until(lambda: with_gap(api.run(task)), 30, "the gap")
+    run = until(lambda: with_gap(api.run(task)), 60, "the gap")
     assert (run["state"], run["code"], run["output_gap"]) == ("FAILED", 6, [0, run["output_bytes"]])
     assert run["output_bytes"] == len("".join(f"{number}\n" for number in range(1, 1001)))
     runs = scene.fleet.agents["web01"].state_dir / "runs"
-    until(lambda: not any(runs.glob("*.*/")), 20, "a host that has let go of the run")
+    until(lambda: not any(runs.glob("*.*/")), 60, "a host that has let go of the run")
 
 
 def with_gap(run: dict[str, Any]) -> dict[str, Any] | None:
@@ -123,7 +123,7 @@ def test_a_record_of_the_journal_that_was_torn_is_dropped_and_nothing_else(make_
         with scene.injector.torn_journal("web01"):
             pass
 
-        until(scene.fleet.is_up, 30)
+        until(scene.fleet.is_up, 60)
         client.submit(Wish(Play(), ["web01"]))
         history = scene.collect(float("inf"))
     assert "never finished" in agent.log

@@ -27,8 +27,12 @@ def _many_files() -> Iterator[None]:
 
 
 def run_on_all(fleet: Fleet, swarm: Swarm) -> None:
-    task = fleet.api.finished(fleet.api.submit("echo hello", "sim*", parallel=0), 60)
+    task = fleet.api.finished(fleet.api.submit("echo hello", "sim*", parallel=0), 180)
     assert (task["state"], task["counts"]["SUCCEED"]) == ("SUCCEED", HERD)
+
+
+def online(fleet: Fleet) -> int:
+    return sum(agent["state"] == "online" for agent in fleet.api.agents())
 
 
 def all_registered(swarm: Swarm) -> bool:
@@ -41,7 +45,7 @@ def test_a_thousand_agents_come_back_to_a_master_that_was_killed(tmp_path: Path)
         try:
             # Given a fleet that is at work
             swarm.tell("connect")
-            until(lambda: all_registered(swarm), 60, "a fleet")
+            until(lambda: all_registered(swarm), 180, "a fleet")
             run_on_all(fleet, swarm)
 
             # When its master is killed
@@ -50,11 +54,11 @@ def test_a_thousand_agents_come_back_to_a_master_that_was_killed(tmp_path: Path)
             swarm.tell("lost")
 
             # Then all are back, and have work again
-            until(lambda: all_registered(swarm), 60, "all to be back")
+            until(lambda: all_registered(swarm), 180, "all to be back")
             run_on_all(fleet, swarm)
             assert swarm.total("granted_twice") == 0
+            until(lambda: swarm.total("results") >= 2 * HERD, what="all results to be acknowledged")
             assert swarm.total("results") == 2 * HERD
-            online = [agent for agent in fleet.api.agents() if agent["state"] == "online"]
-            assert len(online) == HERD
+            until(lambda: online(fleet) == HERD, what="all to be online")
         finally:
             swarm.end()

@@ -47,11 +47,11 @@ def test_a_run_whose_host_reboots_is_unknown_and_is_not_started_again(make_scene
 
         # When the host goes down with all that runs on it, and comes back
         with scene.injector.rebooted("web01"):
-            until(lambda: states(scene)["web01"] == "offline", 30, "its absence")
+            until(lambda: states(scene)["web01"] == "offline", 60, "its absence")
             assert api.run(lost.task)["state"] == "RUNNING"
 
         # Then nobody says more than is known, and the host works again
-        until(lambda: api.run(lost.task)["state"] == "UNKNOWN", 30, "the verdict")
+        until(lambda: api.run(lost.task)["state"] == "UNKNOWN", 60, "the verdict")
         assert "the host went down" in api.run(lost.task)["reason"]
         client.submit(Wish(Play(), ["web01"]))
         history = scene.collect(float("inf"))
@@ -74,7 +74,7 @@ def test_programs_that_stand_still_for_a_while_go_on_as_if_nothing_had_been(make
                 stopped.enter_context(injector.stopped_part(name, part))
 
             # When one of them is missed, and there is more to do for all
-            until(lambda: states(scene)["web01"] == "offline", 30, "its absence")
+            until(lambda: states(scene)["web01"] == "offline", 60, "its absence")
             client.submit(Wish(Play(), [*hosts, "db1"], 0))
 
             # And then web and master stand still as well

@@ -53,7 +53,7 @@ def test_what_runs_behind_a_cut_is_heard_of_when_it_is_over(make_fleet: MakeFlee
         until(lambda: len(read_said(scene.folder)) >= 4)
         for name, kind in kinds.items():
             fleet.cables[name].weather = WEATHERS[kind]
-        until(lambda: offline(fleet) == {*kinds}, 30, "their absence")
+        until(lambda: offline(fleet) == {*kinds}, 60, "their absence")
 
         # When one more run waits for each of them, and the cut is over
         later = client.submit(Wish(Play(), [*kinds], 0))
@@ -103,7 +103,7 @@ def test_an_agent_that_gets_another_address_goes_on(make_fleet: MakeFleet, tmp_p
         assert fleet.api.finished(task)["state"] == "SUCCEED"
     after = fleet.api.submit(witness.say("after"), "web01")
     assert fleet.api.finished(after)["state"] == "SUCCEED"
-    until(lambda: fleet.api.agents()[0]["ip"] != [], 10)
+    until(lambda: fleet.api.agents()[0]["ip"] != [], 60)
     assert (witness.count("start"), witness.count("end")) == (4, 4)
 
 

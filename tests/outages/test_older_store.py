@@ -28,21 +28,21 @@ def test_output_that_went_with_the_newer_store_is_sent_again(tmp_path: Path):
         script = [write(0), witness.wait("more"), write(1), witness.wait("end"), write(2)]
         task = fleet.api.submit("\n".join(script), "web01")
         run = fleet.api.run(task)["id"]
-        until(lambda: stored(fleet, task) == len(lines(0)), 20, "the first part")
+        until(lambda: stored(fleet, task) == len(lines(0)), 60, "the first part")
         scene.injector.back_up(tmp_path / "backup")
-        until(fleet.is_up, 30)
+        until(fleet.is_up, 60)
 
         # When the copy is put back after more has arrived
         witness.open(gate="more")
-        until(lambda: stored(fleet, task) == len(lines(0) + lines(1)), 30, "the second part")
+        until(lambda: stored(fleet, task) == len(lines(0) + lines(1)), 60, "the second part")
         scene.injector.put_back(tmp_path / "backup")
-        until(fleet.is_up, 30)
+        until(fleet.is_up, 60)
         witness.open(gate="end")
 
         # Then all of it arrives once more, in its place
         whole = lines(0) + lines(1) + lines(2)
         assert fleet.api.finished(task, 60)["state"] == "SUCCEED"
-        until(lambda: stored(fleet, task) == len(whole), 30, "the rest")
+        until(lambda: stored(fleet, task) == len(whole), 60, "the rest")
         assert fleet.api.output(task, run) == whole
         assert fleet.api.run(task)["output_gap"] is None
 

@@ -18,6 +18,7 @@ from tests.faults.history import Play, read_said
 from tests.faults.injector import limited
 from tests.faults.load import Wish
 from tests.faults.scene import Scene
+from tests.fleet import Program
 from tests.support import until
 
 LOCKED_S = 4.0  # twice what the engine waits
@@ -34,6 +35,12 @@ def make_scene(tmp_path: Path) -> Iterator[MakeScene]:
             return stack.enter_context(Scene(fleet))
 
         yield make
+
+
+def is_up_again(scene: Scene, agent: Program) -> bool:
+    if not agent.running:
+        agent.start()
+    return scene.fleet.is_up()
 
 
 def no_memory(pid: int) -> AbstractContextManager[None]:
@@ -75,7 +82,7 @@ def test_a_host_without_processes_says_so_and_starts_nothing(make_scene: MakeSce
     with scene.client() as client:
         # Given a host whose fork fails
         agent.restart(MSCHEDULE_FAILPOINTS="fork=raise")
-        until(scene.fleet.is_up, 30)
+        until(scene.fleet.is_up, 60)
         with scene.injector.scarce("web01"):
             order = client.submit(Wish(Play(), ["web01", "db1"], 0))
             scene.fleet.api.finished(order.task)
@@ -85,7 +92,7 @@ def test_a_host_without_processes_says_so_and_starts_nothing(make_scene: MakeSce
 
         # When it has processes again
         agent.restart()
-        until(scene.fleet.is_up, 30)
+        until(scene.fleet.is_up, 60)
         client.submit(Wish(Play(), ["web01"]))
         history = scene.collect(float("inf"))
     assert check(history) == []
@@ -104,15 +111,13 @@ def test_a_host_without_memory_goes_on_once_it_has_some(make_scene: MakeScene, w
         # When it gets no memory, and is to take a large script and connect anew
         with scene.injector.scarce("web01", "supervisor"), no_memory(pid):
             order = client.submit(Wish(Play(lines=30_000), ["web01", "db1"], 0))
-            until(lambda: scene.fleet.api.run(order.task, "db1")["state"] == "SUCCEED", 30)
+            until(lambda: scene.fleet.api.run(order.task, "db1")["state"] == "SUCCEED", 60)
             scene.fleet.master.restart()
             scene.fleet.master.port()
             client.submit(Wish(Play(), ["db1"]))
 
         # Then it goes on, perhaps as another process that a service manager has started
-        if not agent.running:
-            agent.start()
-        until(scene.fleet.is_up, 60)
+        until(lambda: is_up_again(scene, agent), 60)
         client.submit(Wish(Play(), ["web01", "db1"], 0))
         history = scene.collect(float("inf"))
     assert check(history) == []
@@ -128,7 +133,7 @@ def test_a_master_without_descriptors_serves_who_is_there_and_heals(make_scene: 
             client.submit(Wish(Play(lines=500), ["web01", "db1"], 0))
             assert fleet.api.call("GET", "/api/v1/tasks").status == 200
             fleet.agents["db1"].restart()
-            until(lambda: fleet.api.agents(), 20)
+            until(lambda: fleet.api.agents(), 60)
 
         # When it can, then who was turned away comes in
         until(fleet.is_up, 60)

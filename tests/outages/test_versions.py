@@ -104,8 +104,8 @@ def test_releases_that_do_not_understand_each_other_say_so_on_both_sides(
 
     # Then both name the two protocols
     speaks = f"protocol {PROTOCOL + 1}"
-    until(lambda: "protocol mismatch" in agent.log and speaks in agent.log, 20)
-    until(lambda: speaks in fleet.master.log and "web01" in fleet.master.log, 20)
+    until(lambda: "protocol mismatch" in agent.log and speaks in agent.log, 60)
+    until(lambda: speaks in fleet.master.log and "web01" in fleet.master.log, 60)
 
     # And once the agent is a right one, the run's result arrives
     witness.open()
@@ -140,7 +140,7 @@ def test_a_run_that_replaces_its_agent_and_restarts_it_is_told_of(
     task = fleet.api.submit("\n".join(script), "web01")
     assert agent.wait(20) == 0
     agent.start()  # as systemd does
-    until(lambda: versions(fleet) == {"web01": NEWER}, 20)
+    until(lambda: versions(fleet) == {"web01": NEWER}, 60)
     assert fleet.api.run(task)["state"] == "RUNNING"
     witness.open()
 
