@@ -55,7 +55,7 @@ def test_it_says_when_an_answer_has_another_form(house):
 def test_it_serves_many_greenlets_at_once(house):
     with client_of(house) as client:
         calls = [gevent.spawn(client.call, "echo", {"number": n}, Word) for n in range(100)]
-        gevent.joinall(calls, timeout=20)
+        gevent.joinall(calls, timeout=60)
         assert [call.value.number for call in calls] == list(range(100))
 
 
@@ -68,7 +68,7 @@ def test_it_gives_a_call_up_in_time_and_goes_on_with_the_others(house):
         assert client.call("echo", {"number": 1}, Word).number == 1
         for call in house.kept:
             call.ok({"number": 2})
-        assert parked.get(timeout=10) == {"number": 2}
+        assert parked.get(timeout=60) == {"number": 2}
 
 
 def test_it_leaves_the_time_limits_of_its_caller_alone(house):
@@ -113,7 +113,7 @@ def test_it_says_that_nothing_answers():
     )
     try:
         with pytest.raises(Unavailable, match=r"cannot be reached.*echo was not sent"):
-            client.call("echo", {}, Word, timeout_s=0.5)
+            client.call("echo", {}, Word, timeout_s=2.0)
     finally:
         client.close()
     assert [trouble for trouble, _ in troubles] == [Trouble.UNREACHABLE]
@@ -135,7 +135,7 @@ def test_it_says_that_it_was_refused(house, monkeypatch):
     troubles: list[Trouble] = []
     with client_of(house, troubles=troubles) as client:
         with pytest.raises(Unavailable, match=r"refuses this key"):
-            client.call("echo", {}, Word, timeout_s=0.5)
+            client.call("echo", {}, Word, timeout_s=2.0)
         assert troubles == [Trouble.REFUSED]
         monkeypatch.undo()
         client.call("echo", {}, Word)
@@ -155,7 +155,7 @@ def test_it_tells_a_server_that_stands_still_from_one_with_another_key(monkeypat
         )
         try:
             with pytest.raises(Unavailable, match="does not answer"):
-                client.call("echo", {}, Word, timeout_s=1.0)
+                client.call("echo", {}, Word, timeout_s=3.0)
         finally:
             client.close()
     assert troubles == [Trouble.UNREACHABLE]
@@ -172,7 +172,7 @@ def test_it_comes_back_by_itself_when_the_master_does():
             until(lambda: first.kept, sleep=gevent.sleep)
             first.server.stop()
             with pytest.raises(Unavailable, match="lost before keep was answered"):
-                parked.get(timeout=10)
+                parked.get(timeout=60)
             with pytest.raises(Unavailable, match="was not sent"):
                 client.call("echo", {}, Word, timeout_s=0.5)
             with house_of(keys, port) as second:
@@ -223,7 +223,7 @@ def test_it_ends_its_calls_when_it_is_closed(house):
         until(lambda: house.kept, sleep=gevent.sleep)
         client.close()
         with pytest.raises(Unavailable):
-            parked.get(timeout=10)
+            parked.get(timeout=60)
         with pytest.raises(Unavailable, match="closed"):
             client.call("echo", {}, Word)
 

@@ -70,7 +70,7 @@ async def next_event(response):
     """(event, id, data) of the next event; comments and the retry line are passed over."""
     fields: dict[str, str] = {}
     while True:
-        line = (await asyncio.wait_for(response.content.readline(), 5)).decode().rstrip("\n")
+        line = (await asyncio.wait_for(response.content.readline(), 60)).decode().rstrip("\n")
         if not line and "data" in fields:
             return fields.get("event"), fields.get("id"), json.loads(fields["data"])
         name, _, value = line.partition(": ")
@@ -299,7 +299,7 @@ async def test_it_ends_a_busy_stream_whose_token_was_revoked(client, master, rin
         del master.people[ALICE]
         ring.publish("run", n=1)
         with pytest.raises((ClientError, asyncio.IncompleteReadError)):
-            while await asyncio.wait_for(response.content.readline(), 5):
+            while await asyncio.wait_for(response.content.readline(), 60):
                 pass
             raise asyncio.IncompleteReadError(b"", None)
 
@@ -379,7 +379,7 @@ async def test_it_ends_streams_when_the_program_stops(client, ring):
         await client.server.close()
         rest = b""
         try:
-            rest = await asyncio.wait_for(response.content.read(), 5)
+            rest = await asyncio.wait_for(response.content.read(), 60)
         except Exception as error:
             assert not isinstance(error, TimeoutError), "the stream did not end"
         assert b"event: run" not in rest

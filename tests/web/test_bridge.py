@@ -158,7 +158,7 @@ async def test_it_drops_the_answer_of_a_caller_that_left(bridged):
             except Busy:  # the call that nobody waits for keeps its place until it ends
                 await asyncio.sleep(0.005)
 
-    assert (await asyncio.wait_for(answered(), 5)).name == "bob"
+    assert (await asyncio.wait_for(answered(), 60)).name == "bob"
 
 
 async def test_it_registers_with_the_join_token_until_it_is_enrolled(bridged):
@@ -202,7 +202,7 @@ async def test_it_does_not_blame_the_caller_when_it_is_not_enrolled_itself(bridg
     def strange(link):
         link.registered = NotEnrolled("the key is not known")
 
-    bridge, _ = await bridged(strange, timeout_s=0.1)
+    bridge, _ = await bridged(strange, timeout_s=5)
     with pytest.raises(Unavailable, match="refuses this web server: the key is not known"):
         await bridge.call("whoami", ASK, WhoAmI)
 
