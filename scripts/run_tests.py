@@ -113,14 +113,21 @@ def _check(name: str) -> Outcome:
 
 
 def _pytest(name: str) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="mschedule-tests-") as folder:
-        report = Path(folder) / "report.xml"
-        code, output, wall_s = _run(
-            [sys.executable, "-m", "pytest", f"tests/{name}", "-q", "-rsf", "--durations=5"]
-            + [f"--junitxml={report}", "-o", "junit_family=xunit2"]
-            + ["-o", "faulthandler_timeout=180", "-p", "no:cacheprovider"]
-        )
-        return _outcome(name, code, report, wall_s, output)
+    """In a folder of its own: pytests that share one trip over each other when they clean it up.
+
+    It is kept if something failed, since messages name files in it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mschedule-tests-"))
+    report = folder / "report.xml"
+    code, output, wall_s = _run(
+        [sys.executable, "-m", "pytest", f"tests/{name}", "-q", "-rsf", "--durations=5"]
+        + [f"--junitxml={report}", "-o", "junit_family=xunit2", f"--basetemp={folder / 'tmp'}"]
+        + ["-o", "faulthandler_timeout=180", "-p", "no:cacheprovider"]
+    )
+    outcome = _outcome(name, code, report, wall_s, output)
+    if not outcome.failed:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
 
 
 def _outcome(name: str, code: int, report: Path, wall_s: float, output: str) -> Outcome:
