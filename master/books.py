@@ -110,6 +110,8 @@ class Books:
             return self._again(run, to, reason, self.now + pause, told=True, **facts)
         if run.state is RunState.WAITING:
             run = self.move(run, RunState.UNKNOWN, reason)
+        if self._stays_given_up(run, to):
+            to = RunState.UNKNOWN
         if to is RunState.UNKNOWN:
             run = self.settle_unknown(run, reason)
         else:
@@ -149,6 +151,12 @@ class Books:
         if queue is None or run.state is not RunState.RUNNING:
             return False
         return queue_retry.may_wait_again(self.task(run), queue, run, to, code, self.now)
+
+    def _stays_given_up(self, run: Run, to: RunState) -> bool:
+        """Has the last attempt of an item, after which it was given up, turned out never to have
+        begun? The attempts before it did, and the item was not left out: it can be put back."""
+        given_up = run.task in self._queues and run.state is RunState.UNKNOWN
+        return given_up and to is RunState.SKIPPED
 
     def _again(
         self,

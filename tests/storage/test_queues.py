@@ -7,12 +7,13 @@ from tests.storage.queues import (
     attempts,
     counts,
     enrol,
+    put_back,
     results,
     silence,
     submit,
 )
 from wire.messages import Held, Output
-from wire.states import RunState, Stage, Standing, TaskState, WordKind
+from wire.states import Cause, RunState, Stage, Standing, TaskState, WordKind
 
 
 def held(grant, stage=Stage.LIVE):
@@ -292,6 +293,27 @@ def test_a_host_that_is_let_go_gives_its_items_back(house, standing):
     assert counts(house, task) == {"WAITING": 2}
     house.clock.now += 5
     assert {grant.item for grant in db.poll(task, free=2).grants} == {"a", "b"}
+
+
+def test_a_last_attempt_that_never_began_leaves_the_item_given_up(house):
+    (web,) = enrol(house, "web01")
+    task = submit(house, "a", max_attempts=1, open=True)
+    (lost,) = web.lose(task).grants
+    silence(house)
+    assert counts(house, task) == {"UNKNOWN": 1}
+    (void,) = web.poll(task).grants
+    assert (void.run, void.attempt, void.void) == (lost.run, 1, True)
+
+    web.finish(void, RunState.SKIPPED, cause=Cause.SKIP, reason="not started in time")
+
+    assert counts(house, task) == {"UNKNOWN": 1}
+    (dead,) = results(house, task, "DEAD")
+    assert (dead.run, dead.reason) == (lost.run, "not started in time")
+    put_back(house, task)
+    fresh = web.take(task)
+    assert (fresh.run, fresh.attempt, fresh.item) == (lost.run, 2, "a")
+    web.finish(fresh)
+    assert counts(house, task) == {"SUCCEED": 1}
 
 
 def test_a_master_that_was_away_lapses_nothing(house):
