@@ -94,7 +94,7 @@ class Site:
 
     def granted(self, answer: Answer, agent: str) -> list[Grant]:
         """What the poll was answered with, now or soon."""
-        grants = answer.work.get(timeout=20).grants
+        grants = answer.work.get(timeout=60).grants
         self.hw[agent] = max((grant.grant for grant in grants), default=self.hw.get(agent, 0))
         return list(grants)
 
