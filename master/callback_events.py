@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from master import waves
 from master.plan import Part, Plan
-from master.records import Task
+from master.records import Queue, Task
+from master.task import failures
 from utils import iso
 from wire.callbacks import ALL, CHOSEN
 from wire.plans import PlanState
@@ -79,9 +80,9 @@ def _waits_between_waves(task: Task) -> bool:
     return task.state is TaskState.PAUSED and task.resume_at is None and is_between
 
 
-def of_task(type: str, task: Task, schedule: str | None) -> Event:
-    """`schedule`: the name of the one that made the task."""
-    content: dict[str, Any] = {"task": _told(task)}
+def of_task(type: str, task: Task, schedule: str | None, queue: Queue | None = None) -> Event:
+    """`schedule`: the name of the one that made the task. `queue`: of a task that is one."""
+    content: dict[str, Any] = {"task": _told(task) | {"queue": _queue_told(task, queue)}}
     if schedule is not None:
         content |= _of_schedule(task.schedule, schedule, task.due_at)
     return Event(
@@ -183,6 +184,18 @@ def wants(callback: Wants, event: Event) -> bool:
     )
 
 
+def _queue_told(task: Task, queue: Queue | None) -> dict[str, Any] | None:
+    """Numbers alone, so that a letter about a million items is as short as any other."""
+    if queue is None:
+        return None
+    return {
+        "name": queue.name,
+        "items": queue.items,
+        "batch": queue.batch,
+        "dead": failures(task),
+    }
+
+
 def _told(task: Task) -> dict[str, Any]:
     """Not its settings, which may hold what is nobody else's business."""
     return {
@@ -195,6 +208,7 @@ def _told(task: Task) -> dict[str, Any]:
         "started_at": iso(task.started_at),
         "ended_at": iso(task.ended_at),
         "retry_of": task.retry_of,
+        "mode": task.mode,
         "wave": task.wave,
         "total": task.total,
         "waiting": task.waiting,

@@ -32,6 +32,7 @@ from master.records import Task
 from master.redelivery import DAY_S, Tried, after
 from master.rows import to_json
 from master.schedule import FiringState, Schedule, Verdict
+from master.task import QUEUE
 from master.transaction import NewDelivery, Tx
 from utils import iso
 from wire.callbacks import DELIVERED, FAILED, TEST, WAITING
@@ -82,7 +83,8 @@ def note_task(tx: Tx, before: Task, after: Task) -> None:
     types = types_of(before, after)
     if types:
         schedule = _name_of_schedule(tx, after.schedule)
-        put(tx, [of_task(type, after, schedule) for type in types])
+        queue = tx.queue(after.id) if after.mode == QUEUE else None
+        put(tx, [of_task(type, after, schedule, queue) for type in types])
 
 
 def note_firing(tx: Tx, schedule: Schedule, verdict: Verdict) -> None:

@@ -57,7 +57,7 @@ def _facts(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
     content = event["data"]
     task = content.get("task")
     if task is not None:
-        yield "Hosts", _hosts(task)
+        yield _counted(task), _results(task)
         if task["reason"]:
             yield "Reason", _plain(task["reason"])
         yield "By", _plain(task["created_by"])
@@ -78,7 +78,15 @@ def _facts(event: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Sent by", _plain(content["by"])
 
 
-def _hosts(task: dict[str, Any]) -> str:
+def _counted(task: dict[str, Any]) -> str:
+    """What the numbers are of. Letters that an older master wrote are all about hosts."""
+    queue = task.get("queue")
+    if queue is None:
+        return "Hosts"
+    return "Items" if queue["batch"] == 1 else f"Batches of {queue['batch']} items"
+
+
+def _results(task: dict[str, Any]) -> str:
     """`20: 18 succeeded, 2 failed`."""
     counts = [f"{task[name]} {_SAID.get(name, name)}" for name in _COUNTS if task[name]]
     return f"{task['total']}: {', '.join(counts)}" if counts else str(task["total"])

@@ -5,7 +5,7 @@ from typing import Any
 from master.callback_book import Callback
 from master.ids import new_id
 from master.plan import Plan
-from master.records import Agent, Run, Task
+from master.records import Agent, Queue, Run, Task
 from wire.callbacks import EVENTS
 from wire.messages import Held, Poll, Result
 from wire.plans import PlanState, PlanStep
@@ -46,6 +46,26 @@ def make_task(total: int = 1, **fields: Any) -> Task:
         "running": 0,
     }
     return Task(**(values | fields))
+
+
+def make_queue(**fields: Any) -> Queue:
+    values: dict[str, Any] = {
+        "id": "t1",
+        "task_seq": 1,
+        "name": "default",
+        "batch": 1,
+        "rate": None,
+        "burst": 1,
+        "tokens": 0.0,
+        "tokens_at": NOW,
+        "per_agent": 0,
+        "agents_max": 0,
+        "max_attempts": 3,
+        "retry_pause": 1.0,
+        "retry_codes": None,
+        "items": 10,
+    }
+    return Queue(**(values | fields))
 
 
 def make_run(id: str = "r1", **fields: Any) -> Run:

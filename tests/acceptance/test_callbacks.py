@@ -108,6 +108,20 @@ def test_it_tells_of_beginning_and_end_and_signs_it(api: Api, receiver: Receiver
     remove(api, kept["callback"])
 
 
+def test_it_tells_how_a_queue_ended_and_how_much_was_given_up(api: Api, receiver: Receiver):
+    kept = add(api, receiver.url, events=["task.failed", "task.succeeded"])
+    wish = {"mode": "queue", "items": ["0", "3", "3"], "max_attempts": 1, "script": 'exit "$1"'}
+    task = api.call("POST", "/api/v1/tasks", wish).json["id"]
+    until(lambda: receiver.got, ENOUGH_S, "a callback")
+    (got,) = receiver.got
+    event = json.loads(got.body)
+    assert (event["type"], event["data"]["task"]["id"]) == ("task.failed", task)
+    assert (event["data"]["task"]["succeed"], event["data"]["task"]["failed"]) == (1, 2)
+    queue = {"name": "default", "items": 3, "batch": 1, "dead": 2}
+    assert event["data"]["task"]["queue"] == queue
+    remove(api, kept["callback"])
+
+
 def test_it_signs_with_both_secrets_for_a_while_after_a_change(api: Api, receiver: Receiver):
     first = add(api, receiver.url)
     path = f"/api/v1/callbacks/{first['callback']['id']}"

@@ -10,6 +10,7 @@ from master.ids import new_id
 from master.schedule import FiringState, Misfire, Overlap, Schedule, Verdict
 from master.when import When
 from tests.factories import make_callback, make_plan
+from tests.storage import queues
 from tests.storage.cast import by
 from wire.errors import Conflict, InvalidValue, NotFound
 from wire.letters import Reply
@@ -86,6 +87,44 @@ def test_it_tells_of_a_task_that_ends_as_it_is_submitted(house):
     (web01,) = house.enrol("web01")
     house.submit([web01], skip=frozenset([web01]), skip_reason="offline", offline="skip")
     assert [event for event, _ in told(house, callback)] == ["task.failed"]
+
+
+def test_it_tells_once_how_a_queue_began_and_ended_whatever_was_given_up(house):
+    callback = add(house, events=["task.started", "task.failed", "task.limit_exceeded"])
+    (web,) = queues.enrol(house, "web01")
+    task = queues.submit(house, *["x" * 1000] * 40, max_attempts=2, retry_pause=0.0, batch=2)
+    for _ in range(40):
+        web.fail(web.take(task))
+    assert told(house, callback) == [
+        ("task.started", f"task:{task.id}"),
+        ("task.failed", f"task:{task.id}"),
+    ]
+    newest = house.store.callbacks.deliveries(callback.id, 1, None, None).wait().items[0]
+    payload = house.store.callbacks.delivery(newest.id).wait().payload
+    content = payload["data"]["task"]
+    assert (content["mode"], content["total"], content["failed"]) == ("queue", 20, 20)
+    assert content["queue"] == {"name": "default", "items": 40, "batch": 2, "dead": 20}
+    assert "x" * 100 not in str(payload)
+
+
+def test_it_tells_of_the_limit_of_a_queue_once_and_of_its_end_when_it_is_there(house):
+    callback = add(house, events=["task.failed", "task.limit_exceeded"])
+    web, db = queues.enrol(house, "web01", "db1")
+    task = queues.submit(house, "a", "b", "c", max_attempts=1, fail_count=0)
+    first, second = web.take(task), db.take(task)
+    web.fail(first)
+    assert [event for event, _ in told(house, callback)] == ["task.limit_exceeded"]
+    db.fail(second)
+    events = [event for event, _ in told(house, callback)]
+    assert events == ["task.limit_exceeded", "task.failed"]
+
+
+def test_it_tells_of_an_empty_queue_that_is_closed(house):
+    callback = add(house, events=["task.succeeded", "task.failed", "task.cancelled"])
+    task = queues.submit(house, open=True)
+    house.store.close_queue(task.id, by()).wait()
+    ((_, told_of),) = told(house, callback)
+    assert told_of == f"task:{task.id}"
 
 
 def test_it_tells_of_instants_of_a_schedule_that_were_missed(house):

@@ -5,10 +5,12 @@ import itertools
 import msgspec
 import pytest
 
-from master.callback_events import Event, Wants, types_of, wants
+from master.callback_events import Event, Wants, of_task, types_of, wants
 from master.callback_rules import address_of, check, new_secret
+from master.records import Slow
 from master.redelivery import DAY_S, PAUSES_S, Tried, after
-from tests.factories import make_task
+from master.rows import to_json
+from tests.factories import make_queue, make_task
 from wire.callbacks import EVENTS, CallbackWish
 from wire.errors import InvalidValue
 from wire.states import Stop, TaskState
@@ -93,6 +95,16 @@ def test_it_makes_one_event_for_each_thing_that_a_change_means():
 
 
 # ---- which values are refused
+
+
+def test_a_letter_about_a_million_dead_items_is_as_short_as_any():
+    task = make_task(1_000_000, failed=1_000_000, mode="queue", reason="a reason", state="FAILED")
+    slowest = [Slow(f"r{place}", place, 1.5) for place in range(10)]
+    queue = make_queue(items=1_000_000, taken=1_000_000, slowest=slowest)
+    told = of_task("task.failed", task, None, queue).content
+    assert told["task"]["queue"]["dead"] == 1_000_000
+    assert len(to_json(told)) < 1000
+    assert of_task("task.failed", make_task(), None).content["task"]["queue"] is None
 
 
 def wish(**fields):

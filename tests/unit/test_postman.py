@@ -56,6 +56,18 @@ def test_it_tells_how_a_plan_ended():
     assert "Reason: step build: 1 FAILED of 3 runs" in said.lines
 
 
+def about_queue(**queue):
+    task = {**TASK, "mode": "queue", "queue": {"name": "default", "dead": 2, **queue}}
+    return {"type": "task.failed", "data": {"task": task}}
+
+
+def test_it_counts_items_of_a_queue_and_batches_where_it_has_some():
+    said = told(letter(event=about_queue(items=3, batch=1)), PAGES)
+    assert "Items: 3: 1 succeeded, 2 failed" in said.lines
+    said = told(letter(event=about_queue(items=300, batch=100)), PAGES)
+    assert "Batches of 100 items: 3: 1 succeeded, 2 failed" in said.lines
+
+
 def test_it_has_an_adapter_for_each_kind():
     assert {*ADAPTERS, EMAIL} == set(KINDS)
 

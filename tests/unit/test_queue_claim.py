@@ -16,29 +16,9 @@ from master.queue_claim import (
     take_item,
     untaken,
 )
-from master.records import Item, Queue, Task
-from tests.factories import NOW, START_BY, make_agent, make_run, make_task
+from master.records import Item, Task
+from tests.factories import NOW, START_BY, make_agent, make_queue, make_run, make_task
 from wire.states import RunState, Standing, Stop, TaskState
-
-
-def make_queue(**fields: Any) -> Queue:
-    values: dict[str, Any] = {
-        "id": "t1",
-        "task_seq": 1,
-        "name": "default",
-        "batch": 1,
-        "rate": None,
-        "burst": 1,
-        "tokens": 0.0,
-        "tokens_at": NOW,
-        "per_agent": 0,
-        "agents_max": 0,
-        "max_attempts": 3,
-        "retry_pause": 1.0,
-        "retry_codes": None,
-        "items": 10,
-    }
-    return Queue(**(values | fields))
 
 
 def queue_task(**fields: Any) -> Task:

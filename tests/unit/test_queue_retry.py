@@ -18,8 +18,7 @@ from master.queue_retry import (
 )
 from master.records import Item, Task
 from master.state import IllegalMove, wait_again
-from tests.factories import NOW, make_agent, make_result, make_run, make_task
-from tests.unit.test_queue_claim import make_queue
+from tests.factories import NOW, make_agent, make_queue, make_result, make_run, make_task
 from wire.states import Cause, RunState, Standing, Stop, TaskState, Want
 
 RUNNING: dict[str, Any] = {"state": RunState.RUNNING}
