@@ -202,7 +202,10 @@ class QueueHub:
             return
         began = time.monotonic()
         fleet, settings = self._roster.fleet(), {line.id: line.task.settings for line in lines}
-        self._board.resolve(beside(lambda: all_named(fleet, settings)))
+        found = beside(lambda: all_named(fleet, settings))
+        if self._fleet_changed:  # meanwhile: where a limit holds, this may be too many by now
+            found = {id: agents for id, agents in found.items() if WITHIN not in settings[id]}
+        self._board.resolve(found)
         took_s = time.monotonic() - began
         self._resolve_at = time.monotonic() + max(RESOLVE_S, RESOLVE_SHARE * took_s)
 

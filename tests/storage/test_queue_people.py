@@ -1,5 +1,6 @@
 """What people do with queues, and what agents that poll get of it, over a real store."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from gevent.event import AsyncResult
 from msgspec.structs import replace
 
+from master import queue_hub
 from master.board import Board
 from master.composer import sound
 from master.desk import Desk
@@ -297,6 +299,27 @@ def test_items_of_a_limited_operator_never_go_beyond_the_limit(site):
     outside = site.poll(site.web01)
     assert [one.item for one in site.granted(site.poll(site.web02), site.web02)] == ["a"]
     site.settle()
+    assert not outside.work.ready()
+
+
+def test_a_change_while_expressions_are_looked_up_is_no_way_beyond_the_limit(site, monkeypatch):
+    began, go_on = threading.Event(), threading.Event()
+    look_up = queue_hub.all_named
+
+    def slow(fleet, settings):
+        found = look_up(fleet, settings)
+        began.set()
+        assert go_on.wait(20)
+        return found
+
+    site.submit(OTTO, targets="web01,web02", items=["a", "b"])
+    monkeypatch.setattr(queue_hub, "all_named", slow)
+    site.label(site.db1, "other")
+    assert gevent.get_hub().threadpool.apply(began.wait, (20,))
+    site.label(site.web01, "prod")
+    outside, within = site.poll(site.web01), site.poll(site.web02, free=2)
+    go_on.set()
+    assert [one.item for one in site.granted(within, site.web02)] == ["a", "b"]
     assert not outside.work.ready()
 
 
