@@ -94,11 +94,12 @@ def _retry_queue(
     tx: Tx, wanted: Retry, old: TaskRow, queue: Queue, act: Act, vault: Vault | None
 ) -> Retried:
     """Its items are what is repeated; who takes them is looked up as it was for the old one."""
-    queue_again.check(old, wanted.states, wanted.reach)
+    queue_again.check(old, wanted.states)
+    check_reach(wanted.reach, wanted.hosts)
     new = replace(
         _new_task(tx, wanted, old, []),
         expires_in=old.expires_at - old.created_at,
-        settings=old.settings,
+        settings=queue_again.settings_of(old, wanted.within),
         queue=queue_again.as_it_was(queue),
         secrets=sealing.reseal(tx, old, wanted.id, vault),
     )

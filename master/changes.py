@@ -4,7 +4,7 @@ A verb never wakes, publishes or answers anybody: it returns what has changed, a
 the hub acts on that after the commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -117,6 +117,8 @@ class Retry(Struct, frozen=True, kw_only=True):
     created_by: str
     offline: frozenset[str] = frozenset()  # agents that are; matters where offline is "skip"
     reach: frozenset[str] | None = None  # agents that the person may act on; None: all
+    within: str | None = None  # the expression that names those
+    hosts: Mapping[str, str] = {}  # {id: hostname} that a queue means now; for a person with limits
     key: str | None = None  # Idempotency-Key, scoped to created_by
     body_hash: str = ""
 

@@ -187,13 +187,16 @@ class Desk:
         check_key(asked.key)
         states = again.check_states(asked.states)
         old = self._storage.task_record(asked.id).wait()
+        reach = reach_of(person, self._roster.fleet())
         wanted = Retry(
             id=new_id(),
             task=old.id,
             states=states,
             created_by=person.name,
             offline=self._offline() if old.offline == "skip" else frozenset(),
-            reach=reach_of(person, self._roster.fleet()),
+            reach=reach,
+            within=person.hosts,
+            hosts={} if reach is None else self._meant_by(old),
             key=asked.key,
             body_hash=hashlib.sha256(f"retry {old.id} {' '.join(states)}".encode()).hexdigest(),
         )
@@ -202,6 +205,14 @@ class Desk:
             log.info(f"task {retried.task.id} of {person.name} runs {old.id} again")
             self._dispatcher.opened(retried.task, list(retried.waiting))
         return Added(retried.task.id, retried.created, list(retried.left_out))
+
+    def _meant_by(self, task: Task) -> dict[str, str]:
+        """{id: hostname} of those that a queue means now; a fan-out has its hosts in its runs."""
+        if task.mode != QUEUE:
+            return {}
+        by_id = self._roster.fleet().by_id
+        ids = self._dispatcher.queues.meant_by(task)
+        return {id: by_id[id].hostname for id in ids if id in by_id}
 
     def _offline(self) -> frozenset[str]:
         agents, now = self._roster.all(), self._live.now()

@@ -5,6 +5,7 @@ for each state, in the one transaction that makes the task, so there is a bound 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -12,11 +13,12 @@ from msgspec.structs import replace
 from master.changes import NewQueue
 from master.effects import task_of
 from master.queue_retry import content_of
+from master.queue_rules import WITHIN
 from master.records import Item, Queue, Task
 from master.rows import to_json
 from master.task import counts
 from master.transaction import Tx
-from wire.errors import Conflict, Forbidden, InvalidValue
+from wire.errors import Conflict, InvalidValue
 from wire.states import RunState
 
 MOST_RUNS = 50_000  # some 0.2 s, for which whatever else comes has to wait
@@ -39,13 +41,14 @@ def as_it_was(queue: Queue) -> NewQueue:
     )
 
 
-def check(old: Task, states: Sequence[RunState], reach: frozenset[str] | None) -> None:
-    """May what is in these states become a queue? Raises InvalidValue, Conflict, Forbidden."""
-    if reach is not None:
-        raise Forbidden(
-            f"task {old.id} is a queue, which takes whatever hosts its submitter might name; you "
-            "are limited to some, so submit its items as a queue of your own"
-        )
+def settings_of(old: Task, within: str | None) -> dict[str, Any]:
+    """Those of the old queue, that never goes beyond the hosts to which who retries it is limited.
+    Who has no limit keeps to the one that the old queue had."""
+    return old.settings if within is None else old.settings | {WITHIN: within}
+
+
+def check(old: Task, states: Sequence[RunState]) -> None:
+    """May what is in these states become a queue? Raises InvalidValue, Conflict."""
     number = sum(counts(old)[state] for state in states)
     if not number:
         raise InvalidValue(f"states: no run of the task is {' or '.join(states)}", field="states")

@@ -220,7 +220,11 @@ class QueueHub:
     def acts_on(self, task: Task) -> frozenset[str]:
         """The agents that may take from the queue now, and those that have some of it."""
         line = self._board.get(task.id)
-        return self._named(task) | (frozenset(line.holders) if line is not None else frozenset())
+        return self.meant_by(task) | (frozenset(line.holders) if line is not None else frozenset())
+
+    def meant_by(self, task: Task) -> frozenset[str]:
+        """The agents that the expression of a queue means now, also of one that has ended."""
+        return self._named(task)
 
     def paced(self, view: TaskView) -> TaskView:
         """A row of a list with the pace of its queue; of a fan-out it is as it was."""

@@ -33,6 +33,7 @@ from wire.requests import (
     ChangeTask,
     ItemsFrom,
     ListTasks,
+    RetryTask,
     Submission,
     TaskChanges,
 )
@@ -338,6 +339,47 @@ def test_a_limited_operator_steers_queues_of_hosts_within_the_limit_alone(site):
             act()
     assert site.queues.close_queue(OTTO, ById(AUTH, inside), by()).mode == "queue"
     assert site.desk.cancel_task(OTTO, ById(AUTH, inside), by()).state == "CANCELLED"
+
+
+def retry(site: Site, person: Person, task: str, key: str | None = None) -> str:
+    return site.desk.retry_task(person, RetryTask(AUTH, task, ["FAILED"], key), by()).id
+
+
+def failed(site: Site, **fields: Any) -> str:
+    """A queue that web01 has failed."""
+    task = site.submit(items=["a"], max_attempts=1, **fields)
+    (grant,) = site.granted(site.poll(site.web01), site.web01)
+    site.finish(grant, site.web01, RunState.FAILED)
+    return task
+
+
+def test_a_limited_operator_retries_queues_that_mean_hosts_within_the_limit_now(site):
+    across, inside = failed(site), failed(site, targets="@env:staging")
+    with pytest.raises(Forbidden, match="other hosts than db1"):
+        retry(site, OTTO, across)
+    again = retry(site, OTTO, inside)
+    assert site.desk.show(again).settings["within"] == "@env:staging"
+    site.label(site.db1, "staging")
+    assert retry(site, OTTO, across)
+
+
+def test_what_a_limited_operator_retries_stays_within_the_limit(site):
+    again = retry(site, OTTO, failed(site, targets="web01,web02"))
+    site.label(site.web01, "prod")
+    outside = site.poll(site.web01)
+    (grant,) = site.granted(site.poll(site.web02), site.web02)
+    assert site.house.run(grant.run).task == again
+    site.settle()
+    assert not outside.work.ready()
+
+
+def test_a_retry_that_is_sent_again_is_the_same_task_though_hosts_are_others_now(site):
+    task = failed(site, targets="web01,web02")
+    again = retry(site, OTTO, task, key="k")
+    site.label(site.web01, "prod")
+    assert retry(site, OTTO, task, key="k") == again
+    with pytest.raises(Forbidden, match="web01"):
+        retry(site, OTTO, task)
 
 
 # ---- written down for later

@@ -340,8 +340,22 @@ def test_a_retry_of_a_queue_needs_something_that_may_be_repeated(house):
     web.finish(web.take(task))
     with pytest.raises(InvalidValue, match="no run of the task is FAILED"):
         retry(house, task, RunState.FAILED)
-    with pytest.raises(Forbidden, match="limited"):
-        retry(house, task, RunState.FAILED, reach=frozenset([web.id]))
+
+
+def test_a_limit_of_hosts_holds_for_the_retry_of_a_queue_and_for_the_queue_that_it_makes(house):
+    web, db = enrol(house, "web01", "db1")
+    task = submit(house, "a", max_attempts=1)
+    web.fail(web.take(task))
+    reach, limit = frozenset([web.id]), "@env:staging"
+    across = {web.id: "web01", db.id: "db1"}
+    with pytest.raises(Forbidden, match="db1"):
+        retry(house, task, RunState.FAILED, reach=reach, within=limit, hosts=across)
+    inside = {web.id: "web01"}
+    new = retry(house, task, RunState.FAILED, reach=reach, within=limit, hosts=inside).task
+    assert house.task(new.id).settings["within"] == limit
+    web.fail(web.take(new))
+    third = retry(house, new, RunState.FAILED).task
+    assert house.task(third.id).settings["within"] == limit
 
 
 def test_a_retry_of_a_queue_of_many_runs_is_refused_with_what_would_be_right(house, monkeypatch):
