@@ -18,7 +18,7 @@ from master.records import Item, Queue, Task
 from master.rows import to_json
 from master.task import counts
 from master.transaction import Tx
-from wire.errors import Conflict, InvalidValue
+from wire.errors import InvalidValue
 from wire.states import RunState
 
 MOST_RUNS = 50_000  # some 0.2 s, for which whatever else comes has to wait
@@ -48,14 +48,16 @@ def settings_of(old: Task, within: str | None) -> dict[str, Any]:
 
 
 def check(old: Task, states: Sequence[RunState]) -> None:
-    """May what is in these states become a queue? Raises InvalidValue, Conflict."""
+    """May what is in these states become a queue? Raises InvalidValue."""
     number = sum(counts(old)[state] for state in states)
     if not number:
         raise InvalidValue(f"states: no run of the task is {' or '.join(states)}", field="states")
     if number > MOST_RUNS:
-        raise Conflict(
-            f"states: {number} runs; at most {MOST_RUNS} are retried at once. Download the results "
-            "in these states, and submit their items as a queue"
+        raise InvalidValue(
+            f"states: {number} runs of the task are {' or '.join(states)}; at most {MOST_RUNS} are "
+            "retried at once. Choose fewer states, or download the results in these states as "
+            "ndjson and upload their items to a new queue",
+            field="states",
         )
 
 

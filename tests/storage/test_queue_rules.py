@@ -362,5 +362,5 @@ def test_a_retry_of_a_queue_of_many_runs_is_refused_with_what_would_be_right(hou
     monkeypatch.setattr(queue_again, "MOST_RUNS", 2)
     task = submit(house, *"abc")
     house.store.cancel_task(task.id, by()).wait()
-    with pytest.raises(Conflict, match="3 runs; at most 2 are retried"):
+    with pytest.raises(InvalidValue, match=r"3 runs .* at most 2 are retried .*upload their items"):
         retry(house, task, RunState.CANCELLED)
