@@ -372,6 +372,7 @@ def _keep(settings: Settings) -> Keep:
     return Keep(
         age_s=settings.keep_days * DAY_S or None,
         store_bytes=size_bytes(settings.keep_bytes) or None,
+        items=settings.keep_items or None,
     )
 
 

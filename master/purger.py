@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import gevent
 
-from master.retention import BEGINNING, Keep, Purged
+from master.retention import BEGINNING, Keep, Place, Purged
 from master.storage import Storage
 from utils import getLogger
 
@@ -39,18 +39,31 @@ class Purger:
 
         What has to be passed over is passed once in a round, not in each step.
         """
-        place, tasks = BEGINNING, 0
-        while True:
-            purged = self._storage.purge(self._keep, place, self._rows).wait()
-            place, tasks = purged.place, tasks + purged.tasks
-            if purged.is_last:
-                break
-            self._rows = next_rows(self._rows, purged)
-            self._rest(purged.spent_s)
+        place, tasks = self._steps(BEGINNING)
+        for seq in self._queues_beyond():
+            if self._storage.begin_forgetting(seq).wait():
+                place, more = self._steps(place)
+                tasks += more
         if tasks:
             log.info(f"{tasks} tasks that ended long ago, or first, are forgotten with their runs")
         self._forget_firings()
         return tasks
+
+    def _steps(self, place: Place) -> tuple[Place, int]:
+        """Until nothing is left to forget behind `place`: (where that is, tasks that are gone)."""
+        tasks = 0
+        while True:
+            purged = self._storage.purge(self._keep, place, self._rows).wait()
+            place, tasks = purged.place, tasks + purged.tasks
+            if purged.is_last:
+                return place, tasks
+            self._rows = next_rows(self._rows, purged)
+            self._rest(purged.spent_s)
+
+    def _queues_beyond(self) -> list[int]:
+        if self._keep.items is None:
+            return []
+        return self._storage.queues_beyond(self._keep.items).wait()
 
     def _forget_firings(self) -> None:
         """What became of due instants is kept as long as what they have made."""

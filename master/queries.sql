@@ -368,6 +368,15 @@ WHERE t.ended_at IS NOT NULL AND t.ended_at < :before AND (t.ended_at, t.seq) > 
   AND t.seq + 0 < (SELECT MAX(n.seq) FROM tasks n)
 ORDER BY t.ended_at, t.seq LIMIT 1
 
+-- name: may_forget
+-- A task that has ended and is no longer the newest; and must it stay for the time being?
+SELECT EXISTS (
+    SELECT 1 FROM runs r WHERE r.task_seq = t.seq AND r.state = 'UNKNOWN' AND NOT r.settled
+) OR EXISTS (SELECT 1 FROM plans p WHERE p.id = t.plan AND p.ended_at IS NULL)
+FROM tasks t
+WHERE t.seq = :seq AND t.ended_at IS NOT NULL AND t.seq < (SELECT MAX(n.seq) FROM tasks n)
+  AND NOT EXISTS (SELECT 1 FROM purges g WHERE g.task_seq = t.seq)
+
 -- name: insert_purge
 INSERT INTO purges (task_seq) VALUES (:seq)
 

@@ -92,6 +92,12 @@ SELECT $collect($array($row(tasks, t), $row(queues, q)))
 FROM tasks t CROSS JOIN queues q
 WHERE t.state IN ('WAITING', 'RUNNING', 'PAUSED') AND q.id = t.id
 
+-- name: ended_queues
+-- When each ended, and how many items it has.
+SELECT t.ended_at, t.seq, q.items
+FROM queues q CROSS JOIN tasks t
+WHERE t.id = q.id AND t.ended_at IS NOT NULL
+
 -- name: queue_holders
 -- The runs of queues that agents have just now.
 SELECT r.task, r.agent, r.id

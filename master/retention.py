@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from master.reader import Reader
 from master.rows import to_json
 from master.transaction import Tx
 
@@ -24,10 +25,12 @@ ROWS_OF_A_TASK = 4  # its own, its key's, its script's, and its place in `purges
 
 
 class Keep(Struct, frozen=True):
-    """What is kept. None: no limit. `store_bytes`: all that the store has in use on disk."""
+    """What is kept. None: no limit. `store_bytes`: all that the store has in use on disk.
+    `items`: of queues that have ended, in all."""
 
     age_s: float | None = None
     store_bytes: int | None = None
+    items: int | None = None
 
 
 class Place(NamedTuple):
@@ -64,6 +67,34 @@ def purge(tx: Tx, keep: Keep, place: Place, most_rows: int) -> Purged:
         is_last=step.is_last,
         spent_s=time.perf_counter() - began_s,
     )
+
+
+# ---- queues, by the number of their items
+
+
+def queues_beyond(reader: Reader, items: int) -> list[int]:
+    """The numbers of the tasks that go so that ended queues have no more items than that, in the
+    order of their ends. What ended a moment ago counts, and stays."""
+    ended = sorted(reader.rows("ended_queues"), reverse=True)
+    kept, gone = 0, []
+    for ended_at, seq, count in ended:
+        kept += count
+        if kept > items and ended_at < reader.now - GRACE_S:
+            gone.append(seq)
+    return gone[::-1]
+
+
+def begin(tx: Tx, seq: int) -> bool:
+    """Forget this task next; its rows go in steps. False: it is gone already, or must stay."""
+    found = tx.row("may_forget", seq=seq)
+    if found is None or found[0]:
+        return False
+    tx.execute("insert_purge", seq=seq)
+    tx.reread()
+    return True
+
+
+# ---- a step
 
 
 class _Step:

@@ -169,6 +169,12 @@ class Settings:
         metavar="size",
         check=_not_a_size,
     )
+    keep_items: int = setting(
+        0,
+        "most items that queues which have ended may hold in the store; beyond, the queues that"
+        " ended first are forgotten. 0 is no limit",
+        minimum=0,
+    )
     lost_secrets: str | None = setting(
         None,
         "forget: when secrets.key is lost, give up the secrets that it had sealed, and start",

@@ -440,6 +440,15 @@ class Storage:
             lambda tx: retention.purge(tx, keep, place, most_rows), DIRECT, Urgency.CHORE
         )
 
+    def queues_beyond(self, items: int) -> Verb[list[int]]:
+        """The numbers of the tasks that are to be forgotten so that queues which have ended have no
+        more items than that, the first to go first."""
+        return self._database.reading(lambda reader: retention.queues_beyond(reader, items))
+
+    def begin_forgetting(self, seq: int) -> Verb[bool]:
+        """From now on there is no such task; its rows go with the next steps. False: it stays."""
+        return self._database.writing(lambda tx: retention.begin(tx, seq), DIRECT, Urgency.CHORE)
+
     # ---- keys of secrets
 
     def other_secret_key(self, key_id: str) -> Verb[str | None]:
