@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.fleet import Api, Fleet
+from tests.fleet import ENDED, Api, Fleet
 from tests.mail_server import MailServer
 from tests.receiver import Answer, Got, Receiver
 from tests.support import descendants, until
@@ -73,6 +73,10 @@ def first_error(api: Api, id: str) -> str:
 
 def remove(api: Api, callback: dict[str, Any]) -> None:
     assert api.call("DELETE", f"/api/v1/callbacks/{callback['id']}").status == 200
+
+
+def all_ended(api: Api) -> bool:
+    return all(task["state"] in ENDED for task in api.items("/api/v1/tasks"))
 
 
 def postmen(fleet: Fleet) -> list[int]:
@@ -174,6 +178,7 @@ def test_it_tells_of_firings_that_failed_and_of_those_that_were_missed(
     until(fleet.is_up, ENOUGH_S, "the fleet again")
     assert api.call("DELETE", f"/api/v1/schedules/{schedule['id']}").status == 200
     remove(api, kept["callback"])
+    until(lambda: all_ended(api), ENOUGH_S, "tasks of which the next callbacks are not told")
 
 
 def test_it_tells_only_whom_the_task_names(api: Api, receiver: Receiver):
