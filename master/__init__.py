@@ -27,6 +27,7 @@ from master.group_desk import GroupDesk
 from master.keyring import Keyring
 from master.live import Live
 from master.login import Login
+from master.methods import Desks
 from master.passwords import Passwords
 from master.ping import Pinger
 from master.plan_desk import PlanDesk
@@ -150,30 +151,23 @@ class Master:
             self._clock,
         )
         self._groups = GroupDesk(self._storage.groups_of_hosts, self._roster)
-        self._manager = ConnectionManager(
-            self._storage,
-            self._roster,
-            self._dispatcher,
-            desk,
-            board,
-            admission,
-            accounts,
-            self._groups,
-            ScriptDesk(self._storage.scripts, self._dispatcher),
-            gate,
-            self._clock,
-            schedules,
-            PlanDesk(
-                self._storage.plans,
-                self._planner,
-                self._roster,
-                self._live,
-                judge,
-                vault,
+        desks = Desks(
+            desk=desk,
+            board=board,
+            admission=admission,
+            accounts=accounts,
+            groups=self._groups,
+            scripts=ScriptDesk(self._storage.scripts, self._dispatcher),
+            schedules=schedules,
+            plans=PlanDesk(
+                self._storage.plans, self._planner, self._roster, self._live, judge, vault
             ),
-            CallbackDesk(self._storage.callbacks, vault, self._post.wake, self._clock),
-            Pinger(self._roster, self._dispatcher, self._live),
-            queues,
+            callbacks=CallbackDesk(self._storage.callbacks, vault, self._post.wake, self._clock),
+            pinger=Pinger(self._roster, self._dispatcher, self._live),
+            queues=queues,
+        )
+        self._manager = ConnectionManager(
+            self._storage, self._roster, self._dispatcher, gate, self._clock, desks
         )
         self._server = Server(
             self._keys,

@@ -4,9 +4,9 @@ The table in docs/operations.md is made from the one that decides: run with
 MSCHEDULE_WRITE_DOCS=1 to write it anew.
 """
 
-import inspect
 import os
 import re
+from inspect import signature
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from master.cm import ConnectionManager
+from master.methods import Desks
 from master.reception import ForPeople
 from master.rights import ANYONE, ROLES, Person, covers
 from tests.wire_peers import client_of
@@ -87,7 +88,8 @@ class House:
         storage: Any = Room("storage", self.given)
         storage.note = self._note
         rooms: dict[str, Any] = {
-            name: Room(name, self.given) for name in inspect.signature(ConnectionManager).parameters
+            name: Room(name, self.given)
+            for name in (*signature(ConnectionManager).parameters, *signature(Desks).parameters)
         }
         roster: Any = Room("roster", self.given)
         roster.is_web = lambda key: True
@@ -97,6 +99,7 @@ class House:
             "clock": lambda: self.now,
             "roster": roster,
         }
+        rooms["desks"] = Desks(**{name: rooms.pop(name) for name in signature(Desks).parameters})
         self.methods = ConnectionManager(**rooms).methods()
         self.server = Server(self.keys, self.methods, lambda key: self.roles[key])
         self.endpoint = f"tcp://127.0.0.1:{self.server.bind('tcp://127.0.0.1:0')}"
