@@ -27,6 +27,11 @@ def catch_up(api: Api, *hosts: str) -> None:
     assert api.finished(task)["state"] == "SUCCEED"
 
 
+def is_away(api: Api, hostname: str) -> bool:
+    (host,) = (host for host in api.agents() if host["hostname"] == hostname)
+    return bool(host["state"] != "online")
+
+
 def cancelled(api: Api, task: str, run: str | None = None) -> dict[str, Any]:
     answer = api.cancel(task, run)
     assert answer.status == 200, answer.body
@@ -157,8 +162,8 @@ def test_a_run_that_waits_for_a_dead_agent_never_starts_once_cancelled(
     make_fleet: MakeFleet, witness: Witness
 ):
     fleet = make_fleet(["web01", "web02"])
-    catch_up(fleet.api, "web01", "web02")  # from now on both wait for work, and web01 is first
     fleet.agents["web02"].kill()
+    until(lambda: is_away(fleet.api, "web02"), 60, "the master to miss web02")
     task = fleet.api.submit(witness.play(), "@*", parallel=1)
     (started,) = witness.wait_for("start", 1)
 
