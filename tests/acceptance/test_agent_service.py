@@ -519,7 +519,7 @@ def test_it_stops_at_once_while_the_master_is_away(master, host):
 
 def test_a_second_agent_in_the_same_state_directory_is_one_clear_line(master, host):
     again = subprocess.run(
-        [sys.executable, *host.agent.arguments], capture_output=True, text=True, timeout=30
+        [sys.executable, *host.agent.arguments], capture_output=True, text=True, timeout=120
     )
     assert again.returncode == 1
     assert "is in use by process" in again.stderr

@@ -30,7 +30,7 @@ def command(tmp_path):
 def test_it_runs_once_shows_every_host_and_leaves_nothing_behind(command, tmp_path):
     before = set(descendants(os.getpid()))
     ended = subprocess.run(
-        [*command, "--once"], capture_output=True, text=True, timeout=120, check=False
+        [*command, "--once"], capture_output=True, text=True, timeout=300, check=False
     )
     assert ended.returncode == 0, ended.stderr
     for host in ("web01", "web02", "db1"):
@@ -53,7 +53,7 @@ def test_it_writes_url_and_token_and_stays_until_it_is_interrupted(command, tmp_
     with closing(api):
         pids = _start_something_long(api)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0, log.read_text()
+    assert process.wait(60) == 0, log.read_text()
     assert not any(alive(pid) for pid in pids)
     assert log.read_text().endswith("stopped.\n")
 
@@ -79,7 +79,7 @@ def test_it_names_a_taken_port_in_one_line(command, flag):
             [*command, flag, str(port), "--once"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert ended.returncode == 1
@@ -92,7 +92,7 @@ def test_it_refuses_a_second_demo_in_the_same_directory(command, tmp_path):
     from utils import state_dir
 
     with state_dir(tmp_path / ".demo"):
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 1
     assert "is in use by process" in ended.stderr
 

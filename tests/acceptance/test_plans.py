@@ -160,7 +160,7 @@ def test_a_master_that_is_killed_between_two_steps_begins_the_next_one_once(
     }
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     first = api.call("POST", "/api/v1/plans", body, headers)
-    fleet.master.wait(30)
+    fleet.master.wait(60)
     fleet.master.start()
     until(fleet.is_up, 60, "the fleet")
     again = api.call("POST", "/api/v1/plans", body, headers)

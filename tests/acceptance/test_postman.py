@@ -37,7 +37,7 @@ class Postman:
 
     def close(self) -> None:
         self._socket.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def _read(self, size: int) -> bytes:
         content = b""

@@ -27,7 +27,7 @@ def shell(fleet, tmp_path):
 
     def run(commands: str) -> str:
         return subprocess.check_output(
-            ["sh", "-euc", commands], cwd=tmp_path, text=True, timeout=60
+            ["sh", "-euc", commands], cwd=tmp_path, text=True, timeout=300
         )
 
     return run

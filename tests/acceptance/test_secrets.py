@@ -212,7 +212,7 @@ def test_it_forgets_them_with_the_task(tmp_path: Path):
         fleet.master.arguments += ["--keep-days", "0.00001"]
         fleet.master.start()
         store = fleet.master.state_dir / "store.sqlite"
-        until(lambda: count(store, "secrets") == 0, 40, "forgotten secrets")
+        until(lambda: count(store, "secrets") == 0, 120, "forgotten secrets")
 
 
 def count(store: Path, table: str) -> int:

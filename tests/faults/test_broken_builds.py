@@ -75,7 +75,7 @@ def scenario_of_the_start(scene: Scene, breach: str) -> list[Violation]:
     until(scene.fleet.is_up, 60)
     submit(scene, Wish(Play(), ["web01"]))
     if breach:
-        assert agent.wait(20) == -signal.SIGKILL
+        assert agent.wait(60) == -signal.SIGKILL
         agent.start()
         until(lambda: said(scene, "start") > 1, PATIENCE_S)
     return judged(scene, breach)

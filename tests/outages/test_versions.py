@@ -138,7 +138,7 @@ def test_a_run_that_replaces_its_agent_and_restarts_it_is_told_of(
         "exit 3",
     ]
     task = fleet.api.submit("\n".join(script), "web01")
-    assert agent.wait(20) == 0
+    assert agent.wait(60) == 0
     agent.start()  # as systemd does
     until(lambda: versions(fleet) == {"web01": NEWER}, 60)
     assert fleet.api.run(task)["state"] == "RUNNING"

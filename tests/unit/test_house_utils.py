@@ -21,7 +21,7 @@ def run(code: str, *arguments: str, **environ: str) -> subprocess.CompletedProce
         env=os.environ | environ,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

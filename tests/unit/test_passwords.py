@@ -52,7 +52,7 @@ def test_it_sends_away_who_comes_when_many_wait(passwords):
     waiting = [
         gevent.spawn(passwords.hash, "correct horse") for _ in range(AT_ONCE + MOST_WAITING + 3)
     ]
-    gevent.joinall(waiting, timeout=30)
+    gevent.joinall(waiting, timeout=120)
     refused = [one for one in waiting if isinstance(one.exception, Busy)]
     assert len(refused) == 3
     assert all(one.successful() for one in waiting if one not in refused)

@@ -204,7 +204,7 @@ def test_the_program_ends_with_one_clear_sentence(tmp_path, flags, code, told):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert (ended.returncode, ended.stderr.count("\n")) == (code, 1), ended.stderr
