@@ -17,9 +17,9 @@ from tests.faults.breakable import BreakableFleet
 from tests.faults.cable import may_be_laid
 from tests.faults.checker import Violation
 from tests.faults.dice import Dice, Fault, hold
-from tests.faults.history import read_said
+from tests.faults.history import read_said, uptime
 from tests.faults.load import processes_of
-from tests.faults.queue_checker import Done, QueueHistory, RunResult, check_queue
+from tests.faults.queue_checker import Done, Held, QueueHistory, RunResult, check_queue
 from tests.faults.scene import LAST_DEATH_S, LOOK_S, Scene
 from tests.fleet import ENDED, Answer, Api
 from tests.support import until
@@ -109,6 +109,7 @@ class QueueChaos:
         self._rng = random.Random(f"{plan.seed} queue")
         kinds = self._rng.choices(KINDS, k=plan.items - plan.hopeless) + ["bad"] * plan.hopeless
         self._rng.shuffle(kinds)
+        self._held: list[Held] = []
         self._items = [f"{kind}{number}" for number, kind in enumerate(kinds)]
 
     def run(self) -> QueueOutcome:
@@ -192,13 +193,18 @@ class QueueChaos:
                 ]
                 if name in fleet.cables:
                     losing.append(partial(injector.bad_weather, name, "cut"))
-                hold([(name, self._rng.choice(losing))], LONG_S)
+                self._hold([(name, self._rng.choice(losing))], LONG_S)
             else:
-                hold(dice.several(self._names), self._rng.choice([0, 0.1, 0.3, 1]))
+                self._hold(dice.several(self._names), self._rng.choice([0, 0.1, 0.3, 1]))
             time.sleep(self._rng.choice([0.1, 0.5, 1.0]))
             for program in fleet.programs:  # one that has ended by itself, as systemd would
                 if not program.running:
                     program.start()
+
+    def _hold(self, faults: list[tuple[str, Fault]], for_s: float) -> None:
+        since, ids = uptime(), self._scene.ids
+        hold(faults, for_s)
+        self._held += [Held(ids[part], since, uptime()) for part, _ in faults if part in ids]
 
     # ---- what is recorded
 
@@ -214,6 +220,7 @@ class QueueChaos:
             said=read_said(self._scene.folder),
             done=_read_done(self._scene.folder),
             presences=self._scene.presences,
+            held=self._held,
             alive=_at_rest(runs),
         )
 

@@ -15,6 +15,7 @@ from tests.faults.history import Presence, Said
 
 DEAD = frozenset({"FAILED", "TIMEOUT", "UNKNOWN"})
 LOST = frozenset({"LAPSED", "UNKNOWN"})  # ends of an attempt whose script may have gone on
+BACK_S = 5.0  # in which a host is heard of again once nothing holds it any more
 
 
 class Done(Struct, frozen=True):
@@ -24,6 +25,14 @@ class Done(Struct, frozen=True):
     run: str
     attempt: int
     well: bool
+
+
+class Held(Struct, frozen=True):
+    """A fault held a host. It may have lost leases, though it told later how its attempts ended."""
+
+    agent: str
+    since: float
+    until: float
 
 
 class RunResult(Struct, frozen=True, kw_only=True):
@@ -48,6 +57,7 @@ class QueueHistory(Struct, kw_only=True):
     said: list[Said]
     done: list[Done]
     presences: list[Presence]
+    held: list[Held] = []
     alive: list[str]  # runs of which a process lived when all was at rest
 
 
@@ -118,13 +128,18 @@ def an_attempt_starts_once(history: QueueHistory) -> Iterator[tuple[str, str]]:
 
 def no_two_attempts_hold_an_item(history: QueueHistory) -> Iterator[tuple[str, str]]:
     """The next one begins when the one before has ended, unless its agent was given up."""
+    agents = {(said.run, said.attempt): said.agent for said in history.said}
     spans = _spans(history.said, history.presences)
     ends = {result.run: result.ends for result in history.results if result.run is not None}
     for run, attempts in spans.items():
         numbers = sorted(attempts)
         for number, following in pairwise(numbers):
             began_at, until = attempts[following][0], attempts[number][1]
-            if until > began_at and ends.get(run, {}).get(number) not in LOST:
+            may_be_lost = ends.get(run, {}).get(number) in LOST or any(
+                held.agent == agents[run, number] and held.since <= began_at <= held.until + BACK_S
+                for held in history.held
+            )
+            if until > began_at and not may_be_lost:
                 yield run, f"attempt {following} began {until - began_at:.2f} s too early"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.history import Presence, Said
-from tests.faults.queue_checker import Done, QueueHistory, RunResult, check_queue
+from tests.faults.queue_checker import Done, Held, QueueHistory, RunResult, check_queue
 
 
 def said(what: str, run: str, attempt: int, at: float, agent: str = "a") -> Said:
@@ -123,6 +123,17 @@ def test_it_hears_of_two_attempts_at_once_unless_the_first_had_lost_its_lease(
     history.results[0].ends[1] = "FAILED"
 
     assert broken(history) == {"no_two_attempts_hold_an_item"}
+
+
+def test_a_host_that_was_held_may_have_lost_its_lease_and_tell_its_end_later(
+    history: QueueHistory,
+):
+    history.results[0].ends[1] = "FAILED"
+    history.held.append(Held("b", 0.5, 6.0))  # another host
+    assert broken(history) == {"no_two_attempts_hold_an_item"}
+
+    history.held.append(Held("a", 0.5, 6.0))
+    assert broken(history) == set()
 
 
 def test_it_hears_of_a_process_that_was_seen_beside_the_next_attempt(history: QueueHistory):
