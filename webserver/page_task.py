@@ -47,10 +47,13 @@ async def show_task(request: web.Request, caller: Caller) -> web.StreamResponse:
     task = await master.call("get_task", ById(auth, task_id), TaskView)
     if task.queue is not None:
         return await show_queue(request, caller, task, task.queue, state, given)
+    # Whatever the page shows is read after the position from which it is told of changes: what
+    # happened in between would never reach it.
+    grid = await master.call("get_grid", GetGrid(auth, task_id, limit=CELLS), GridView)
     ask = ListRuns(auth, task_id, state, RUNS_ON_A_PAGE, given.get("cursor"))
-    page, grid, groups = await asyncio.gather(
+    task, page, groups = await asyncio.gather(
+        master.call("get_task", ById(auth, task_id), TaskView),
         master.call("get_runs", ask, Page),
-        master.call("get_grid", GetGrid(auth, task_id, limit=CELLS), GridView),
         master.call("get_groups", GetGroups(auth, task_id, limit=GROUPS), GroupsView),
     )
     ended, still = task.state in ENDED_TASK, "still" in given

@@ -379,6 +379,23 @@ async def test_it_shows_one_run(browser, master):
     assert ">hi\n</pre>" in page
 
 
+async def test_it_shows_nothing_older_than_the_position_from_which_it_is_told(browser, master):
+    position = GridView(0, 1, "r0123456789", ["abcdef"], ["web01"], "C", "m-7")
+
+    def ends_right_now(_):
+        master.answer("get_task", make_task(state="CANCELLED"))
+        master.answer("get_runs", Page([make_run(state="CANCELLED")]))
+        return position
+
+    master.answer("get_task", make_task(state="RUNNING"))
+    master.answer("get_runs", Page([make_run(state="RUNNING")]))
+    master.answer("get_grid", ends_right_now)
+    page = await (await browser.get(f"/tasks/{TASK}")).text()
+    assert 'data-since="m-7"' in page
+    assert '<span id="state"><span class="state cancelled">' in page
+    assert '<td><span class="state cancelled">' in page
+
+
 @pytest.mark.parametrize("path", [f"/tasks/t-other/runs/{RUN}", "/tasks/nope", "/nowhere"])
 async def test_it_has_a_page_for_what_is_not_there(browser, path):
     response = await browser.get(path)
