@@ -18,6 +18,7 @@ PROGRAMS = {
     "mschedule-master": "appserver.py",
     "mschedule-web": "appwebserver.py",
 }
+STOPS_IN_S = 5  # after SIGTERM, as promised
 
 
 def run(script: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -93,7 +94,7 @@ def test_it_takes_a_free_port_for_port_0_and_writes_it_down(fleet, tmp_path, scr
         until(file.exists, 60)
         socket.create_connection(("127.0.0.1", int(file.read_text())), 30).close()
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(STOPS_IN_S) == 0
 
 
 def test_it_keeps_everything_private(fleet):
@@ -122,7 +123,7 @@ def test_it_prints_no_join_string_where_no_master_ever_ran(tmp_path):
 def test_it_stops_cleanly_at_sigterm_and_comes_back(make_fleet):
     fleet = make_fleet()
     for program in (fleet.web, fleet.agents["web01"], fleet.master):
-        assert program.terminate() == 0, program.log
+        assert program.terminate(STOPS_IN_S) == 0, program.log
         assert "Traceback" not in program.log
     for program in fleet.programs:
         program.start()
@@ -140,7 +141,7 @@ def test_it_leaves_scripts_alone_when_the_agent_stops(make_fleet, tmp_path):
     )
     pid = int(until(lambda: pid_file.exists() and pid_file.read_text().strip()))
     agent = fleet.agents["web01"]
-    assert agent.terminate() == 0
+    assert agent.terminate(STOPS_IN_S) == 0
     assert alive(pid)
     go.touch()
     until(lambda: not alive(pid))
