@@ -201,7 +201,9 @@ class ConnectionManager:
     def _beat(self) -> None:
         """Say that this host is there, as often as the master wishes, until the session ends."""
         while not self._session_lost.wait(self._heartbeat_s):
-            session = self._wait_for_session()
+            session = self._session
+            if session is None:  # lost in the pass of the hub in which the wait was over
+                return
             try:
                 heartbeat = self._message.heartbeat(session, self._runs.busy)
                 answer = self._client.send("heartbeat", heartbeat, HeartbeatAnswer)
