@@ -1,7 +1,6 @@
 """The agent's session when two things fall into one moment, which no test from outside can time."""
 
 import time
-from types import SimpleNamespace
 
 import gevent
 import pytest
@@ -35,22 +34,37 @@ class Master:
         gevent.event.Event().wait()
 
 
+class NoRuns:
+    """Holds none, and has room for four."""
+
+    busy = 0
+    short_of_room = False
+
+    def snapshot(self):
+        return Snapshot(0, 4, ())
+
+
 @pytest.fixture
 def master():
     return Master()
 
 
 @pytest.fixture
-def connection(master):
+def runs():
+    return NoRuns()
+
+
+@pytest.fixture
+def connection(master, runs):
     identity = Identity("a" * 32, make_keys())
     made = ConnectionManager(
         client=master,
         message=Message(identity, Host("m", "b"), "journal", "web01", 4),
-        runs=SimpleNamespace(busy=0, short_of_room=False, snapshot=lambda: Snapshot(0, 4, ())),
+        runs=runs,
         token=None,
         troubles=Troubles(),
         on_registered=lambda: None,
-        on_lost=None,
+        on_lost=lambda error: None,
     )
     yield made
     made.stop()
