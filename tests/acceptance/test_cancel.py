@@ -1,5 +1,6 @@
 """Does a cancel win, wherever the run stands and whether or not its host can be reached?"""
 
+import contextlib
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -217,17 +218,25 @@ def test_a_run_that_a_stopped_agent_was_handed_is_dead_or_never_started(
     make_fleet: MakeFleet, witness: Witness
 ):
     fleet = make_fleet()
-    with paused(fleet.agents["web01"]):
-        # The answer to the parked poll lies in the socket of an agent that cannot read it.
-        task = fleet.api.submit(witness.play(), "web01")
-        until(lambda: fleet.api.run(task)["state"] == "RUNNING", what="the hand-out")
-        assert cancelled(fleet.api, task)["state"] == "RUNNING"
+    task = until(lambda: handed_out_and_cancelled(fleet, witness), 120, "an agent with a poll")
 
     assert fleet.api.finished(task)["state"] == "CANCELLED"
     assert fleet.api.run(task)["survivors"] == []
     assert witness.survivors() == []
     assert witness.count("start") <= 1
     assert witness.count("end") == 0
+
+
+def handed_out_and_cancelled(fleet: Fleet, witness: Witness) -> str | None:
+    """A task that lies in the socket of an agent that cannot read it, as the answer to its poll.
+
+    None: the agent was stopped before it had sent one, so that nothing was handed out.
+    """
+    with paused(fleet.agents["web01"]):
+        task = fleet.api.submit(witness.play(), "web01")
+        with contextlib.suppress(AssertionError):
+            until(lambda: fleet.api.run(task)["state"] == "RUNNING", 3)
+        return task if cancelled(fleet.api, task)["state"] == "RUNNING" else None
 
 
 @pytest.mark.parametrize("place", ["granted", "journalled"])
