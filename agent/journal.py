@@ -34,7 +34,7 @@ KEEP_DONE_MOST = 100_000  # bounds disk and start-up, some 6 MB; `floor` says wh
 RECORDS_A_FRAME = 1_000  # when compacting
 COMPACT_BYTES = 8 << 20  # the least growth that makes compacting worth its while
 SPARE_BYTES = 1 << 20  # of the room, left for causes and done records when an entry is refused
-SLOW_SYNC_S = 0.005  # syncs that take longer are better waited for off the hub
+SLOW_SYNC_S = 0.02  # syncs that take longer are worth a thread, which costs 0.4 MB
 
 Key = tuple[str, int]  # run, attempt
 

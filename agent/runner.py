@@ -31,7 +31,7 @@ from agent import carrier, tree  # noqa: E402
 from agent.failpoint import failpoint  # noqa: E402
 
 MAX_MESSAGE_BYTES = 16 << 10
-HOLD_S = 0.02  # how long a pid is held back
+HOLD_S = 0.1  # how long a pid is held back, unless its process ends
 MOST_IDLE = 16  # supervisors that wait for another run …
 IDLE_S = 2.0  # … and for how long: each holds about a megabyte of its own
 
@@ -80,7 +80,7 @@ class Runner:
                 elif descriptor == self._done:
                     self._read_done()
                 else:
-                    self._forget(descriptor)
+                    self._part_with(descriptor)
             self._tell_held()
             self._dismiss()
 
@@ -158,6 +158,13 @@ class Runner:
             pid, _ = self._idle.pop(0)
             if pid in self._orders:
                 self._forget(self._orders[pid])
+
+    def _part_with(self, orders: int) -> None:
+        """A supervisor has ended. If with its run, the agent learns at once whom to look for."""
+        for pid in [pid for pid, pipe in self._orders.items() if pipe == orders]:
+            for answer in [answer for answer in self._held if answer.endswith(b"\0%d" % pid)]:
+                self._tell(answer)
+        self._forget(orders)
 
     def _forget(self, orders: int) -> None:
         """Close the pipe of a supervisor, by which it ends if it has not."""
