@@ -33,24 +33,26 @@ def carry(directory: str, cgroup_home: str | None, orders: int, done: int) -> No
     _become_subreaper()
     wake = _listen_for_signals()
     for _ in range(MOST_RUNS):
-        if not _carry_through(directory, cgroup_home, wake):
-            return
-        try:
-            os.write(done, os.fsencode(f"{os.getpid()} {directory}\0"))
-        except BrokenPipeError:
+        supervisor = _carry_through(directory, cgroup_home, wake)
+        goes_on = supervisor is None or supervisor.let_go()
+        if goes_on:
+            try:
+                os.write(done, os.fsencode(f"{os.getpid()} {directory}\0"))
+            except BrokenPipeError:
+                goes_on = False
+        if supervisor is not None:
+            supervisor.sync_output()
+        if not goes_on:
             return
         directory = os.fsdecode(os.read(orders, MAX_ORDER_BYTES))
         if not directory:
             return
 
 
-def _carry_through(directory: str, cgroup_home: str | None, wake: int) -> bool:
-    """Run the script of `directory` to its end, or do nothing when the mark is taken.
-
-    True: nothing is left of it, here or elsewhere, and another run may follow.
-    """
+def _carry_through(directory: str, cgroup_home: str | None, wake: int) -> Supervisor | None:
+    """Run the script of `directory` to its end; None when the mark was taken already."""
     if rundir.read_mark(directory) is not None:
-        return True
+        return None
     lock = rundir.take_lock(directory)
     spec = rundir.decode_spec(rundir.read_file(f"{directory}/{rundir.SPEC}") or b"")
     secrets = secret.read(directory)  # before the mark, after which the agent may remove them
@@ -58,11 +60,11 @@ def _carry_through(directory: str, cgroup_home: str | None, wake: int) -> bool:
     cgroup = tree.cgroup_of(cgroup_home, os.path.basename(directory))
     if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid), cgroup):
         rundir.free_lock(lock)
-        return True
+        return None
     failpoint("mark-made")
     supervisor = Supervisor(directory, spec, secrets, lock, wake, cgroup_home)
     supervisor.run()
-    return supervisor.let_go()
+    return supervisor
 
 
 def _become_subreaper() -> None:

@@ -69,7 +69,8 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
         if entry.task.has_secrets and not secret.read(directory):
             raise CannotPrepare("the secrets of the run are no longer on this host")
         if not is_new:
-            _remove_file(f"{directory}/exit")  # of a start that failed and was cut short
+            for name in ("exit", "exit.room"):  # of a start that failed and was cut short
+                _remove_file(f"{directory}/{name}")
         rundir.reserve_exit(directory)
         if entry.batch:
             batch.write_files(directory, _encoded("item", entry.item or ""))
@@ -164,13 +165,12 @@ def _remove_file(path: str) -> None:
 
 def read_exit(directory: str) -> ExitRecord | None:
     """None: there is none, or it is torn, which is the same."""
-    encoded = rundir.read_file(f"{directory}/exit")
-    if encoded is None:
-        return None
-    try:
-        return msgspec.json.decode(encoded, type=ExitRecord)
-    except msgspec.MsgspecError:
-        return None
+    for encoded in rundir.read_exit(directory):
+        try:
+            return msgspec.json.decode(encoded, type=ExitRecord)
+        except msgspec.MsgspecError:
+            pass
+    return None
 
 
 def write_broken(directory: str, record: ExitRecord) -> bool:
