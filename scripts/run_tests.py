@@ -1,7 +1,7 @@
 """Is the tree sound? Lint, types and every test, and one last line that says how many failed.
 
 Each folder of tests/ is a pytest process of its own, since gevent and asyncio must not
-share one. Those that need little of the machine run two at a time.
+share one; of acceptance each file is. Steps that need little of the machine run side by side.
 """
 
 import argparse
@@ -13,10 +13,12 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 2400  # of one step; a hang is a failure, not a wait
@@ -42,27 +44,43 @@ CHECKS = {
     "bandit": ["bandit", "-q", "-c", "bandit.yaml", "-r", *PROGRAMS],
 }
 FAST = ["unit"]
-# Stages follow one another; within one, two steps run side by side. What breaks things comes last.
-STAGES = [["unit", "model", "storage", "web"], ["acceptance", "browser"], ["faults", "outages"]]
+
+
+class Stage(NamedTuple):
+    """What runs before the next stage begins: so many lanes, each takes the next step."""
+
+    lanes: int
+    names: list[str]
+
+
+# What takes long begins early in its stage, and what breaks things comes last of all.
+STAGES = [
+    Stage(2, ["unit", "contract", "storage", "model", "web"]),
+    Stage(2, ["browser", "acceptance"]),
+    Stage(2, ["faults", "outages"]),
+]
+# Whole fleets that mostly wait, for timers and for each other: each file is a step, so that two
+# wait at the same time.
+BY_FILE = ["acceptance"]
 
 _running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one step came to. A check counts as one test, and so does a crash."""
+    """What one step came to, or a folder of them. A check counts as one test, so does a crash."""
 
     name: str
     passed: int
     failed: int
     skipped: int
-    wall_s: float
-    output: str
+    began_at: float
+    ended_at: float
 
     def line(self) -> str:
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         counts = f"{self.passed} passed, {self.failed} failed{skipped}"
-        return f"{self.name:12} {counts} ({self.wall_s:.0f} s)"
+        return f"{self.name:12} {counts} ({self.ended_at - self.began_at:.0f} s)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,21 +94,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _summed_up(outcomes)
 
 
-def _stages(fast: bool) -> list[list[str]]:
+def _stages(fast: bool) -> list[Stage]:
     if fast:
-        return [[*CHECKS, *FAST]]
-    stages = [[name for name in stage if _has_tests(name)] for stage in STAGES]
-    return [[*CHECKS, *stages[0]], *stages[1:]]
+        return [Stage(2, [*CHECKS, *FAST])]
+    stages = [Stage(lanes, [name for name in names if _tests(name)]) for lanes, names in STAGES]
+    return [Stage(stages[0].lanes, [*CHECKS, *stages[0].names]), *stages[1:]]
 
 
-def _has_tests(name: str) -> bool:
-    return any((ROOT / "tests" / name).glob("**/test_*.py"))
+def _tests(name: str) -> list[str]:
+    """The files of a folder, as pytest is told of them."""
+    return sorted(
+        str(file.relative_to(ROOT)) for file in (ROOT / "tests" / name).rglob("test_*.py")
+    )
 
 
-def _run_stage(names: list[str]) -> list[Outcome]:
-    with ThreadPoolExecutor(max_workers=2) as lanes:
+def _run_stage(stage: Stage) -> list[Outcome]:
+    with ThreadPoolExecutor(max_workers=stage.lanes) as lanes:
         try:
-            return list(lanes.map(_run_and_show, names))
+            running = {name: [lanes.submit(step) for step in _steps(name)] for name in stage.names}
+            return [
+                _shown(_joined(name, [step.result() for step in steps]))
+                for name, steps in running.items()
+            ]
         except KeyboardInterrupt:
             lanes.shutdown(wait=False, cancel_futures=True)
             for process in list(_running):
@@ -98,57 +123,86 @@ def _run_stage(names: list[str]) -> list[Outcome]:
             raise
 
 
-def _run_and_show(name: str) -> Outcome:
-    outcome = _check(name) if name in CHECKS else _pytest(name)
-    # One write, so that two lanes do not mix.
-    shown = outcome.output if outcome.failed or (IN_CI and outcome.skipped) else ""
-    sys.stdout.write(f"{shown}{outcome.line()}\n")
+def _steps(name: str) -> list[Callable[[], Outcome]]:
+    if name in CHECKS:
+        return [partial(_check, name)]
+    if name in BY_FILE:
+        return [partial(_pytest, file) for file in _tests(name)]
+    return [partial(_pytest, f"tests/{name}")]
+
+
+def _joined(name: str, parts: list[Outcome]) -> Outcome:
+    """What the steps of a folder came to, from the first one's begin to the last one's end."""
+    return Outcome(
+        name,
+        sum(part.passed for part in parts),
+        sum(part.failed for part in parts),
+        sum(part.skipped for part in parts),
+        min(part.began_at for part in parts),
+        max(part.ended_at for part in parts),
+    )
+
+
+def _shown(outcome: Outcome) -> Outcome:
+    sys.stdout.write(f"{outcome.line()}\n")
     sys.stdout.flush()
     return outcome
 
 
+def _with_output(outcome: Outcome, output: str) -> Outcome:
+    """Show what went wrong in a step at once, and in one write, so that lanes do not mix."""
+    if outcome.failed or (IN_CI and outcome.skipped):
+        sys.stdout.write(f"{output}\n")
+        sys.stdout.flush()
+    return outcome
+
+
 def _check(name: str) -> Outcome:
-    code, output, wall_s = _run([str(ROOT / ".venv/bin" / CHECKS[name][0]), *CHECKS[name][1:]])
-    return Outcome(name, int(code == 0), int(code != 0), 0, wall_s, output)
+    began_at = time.monotonic()
+    code, output = _run([str(ROOT / ".venv/bin" / CHECKS[name][0]), *CHECKS[name][1:]])
+    outcome = Outcome(name, int(code == 0), int(code != 0), 0, began_at, time.monotonic())
+    return _with_output(outcome, output)
 
 
-def _pytest(name: str) -> Outcome:
+def _pytest(what: str) -> Outcome:
     """In a folder of its own: pytests that share one trip over each other when they clean it up.
 
     It is kept if something failed, since messages name files in it.
     """
+    began_at = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="mschedule-tests-"))
     report = folder / "report.xml"
-    code, output, wall_s = _run(
-        [sys.executable, "-m", "pytest", f"tests/{name}", "-q", "-rsf", "--durations=5"]
+    code, output = _run(
+        [sys.executable, "-m", "pytest", what, "-q", "-rsf", "--durations=5"]
         + [f"--junitxml={report}", "-o", "junit_family=xunit2", f"--basetemp={folder / 'tmp'}"]
         + ["-o", "faulthandler_timeout=180", "-p", "no:cacheprovider"]
     )
-    outcome = _outcome(name, code, report, wall_s, output)
+    counts = _counts(code, report)
+    if counts is None:
+        output += f"\n{what}: pytest ended with {code}\n"
+    outcome = Outcome(what, *(counts or (0, 1, 0)), began_at, time.monotonic())
     if not outcome.failed:
         shutil.rmtree(folder, ignore_errors=True)
-    return outcome
+    return _with_output(outcome, output)
 
 
-def _outcome(name: str, code: int, report: Path, wall_s: float, output: str) -> Outcome:
+def _counts(code: int, report: Path) -> tuple[int, int, int] | None:
+    """How many passed, failed and were skipped; None: there is no report that can be read."""
     try:
         suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
     except (OSError, ElementTree.ParseError, StopIteration):
-        return Outcome(name, 0, 1, 0, wall_s, f"{output}\n{name}: pytest ended with {code}\n")
+        return None
     total, failures, errors, skipped = (
         int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")
     )
     failed = failures + errors
     # pytest died after its report, or saw a failure that the report does not have.
     failed += int(code != 0 and failed == 0)
-    return Outcome(
-        name, max(0, total - failures - errors - skipped), failed, skipped, wall_s, output
-    )
+    return max(0, total - failures - errors - skipped), failed, skipped
 
 
-def _run(command: list[str]) -> tuple[int, str, float]:
-    """Exit code, output and seconds; past the limit it is told to end, with its children."""
-    started = time.monotonic()
+def _run(command: list[str]) -> tuple[int, str]:
+    """Exit code and output; past the limit it is told to end, with its children."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -160,7 +214,7 @@ def _run(command: list[str]) -> tuple[int, str, float]:
             code = _ended(process)
         _running.discard(process)
         output.seek(0)
-        return code, output.read().decode(errors="replace"), time.monotonic() - started
+        return code, output.read().decode(errors="replace")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
@@ -189,7 +243,7 @@ def _have_packages() -> bool:
 
 def _missing() -> list[str]:
     needed = dict(PACKAGES)
-    if not _has_tests("browser"):
+    if not _tests("browser"):
         del needed["chromium"]
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     return [package for program, package in needed.items() if not shutil.which(program, path=path)]

@@ -1,10 +1,13 @@
 """How do tests wait, and how do they look at processes? Nothing here patches or needs gevent."""
 
 import ctypes
+import fcntl
+import functools
 import os
 import random
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,12 +48,13 @@ def free_port() -> int:
 
     A server that is killed and started again must get its port back. Were it one of the
     kernel's own, a client that tries to reconnect meanwhile could be given it first, and
-    on the loopback even connect to itself.
+    on the loopback even connect to itself. Tests of another process are never given the
+    same one while this process lives: they might bind it before its program has.
     """
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(10_000, max(lowest, 10_100))
-        if port in _given_ports:
+        if port in _given_ports or not _take_port(port):
             continue
         with socket.socket() as probe:
             try:
@@ -59,6 +63,25 @@ def free_port() -> int:
                 continue
         _given_ports.add(port)
         return port
+
+
+def _take_port(port: int) -> bool:
+    """Keep other processes from being given a port; False: one of them has been given it."""
+    try:
+        fcntl.lockf(_ports_taken(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+@functools.cache
+def _ports_taken() -> int:
+    """A file of which each byte that is locked stands for a port; its locks end with the process.
+
+    The locks are the process's own, which no child inherits; it must never be closed.
+    """
+    path = Path(tempfile.gettempdir(), f"mschedule-tests-ports-{os.geteuid()}")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 # ---- processes

@@ -211,8 +211,10 @@ def _cgroup_of(pid: int) -> str:
 
 
 def _cgroups() -> set[str]:
+    """Those of runs that this process has started: other tests run at the same time."""
     homes = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
-    return {str(path) for home in homes for path in home.glob("mschedule-run*")}
+    ours = f"mschedule-run{'[0-9]' * 13}{os.getpid()}.*"
+    return {str(path) for home in homes for path in home.glob(ours)}
 
 
 def test_an_agent_that_the_script_started_anew_is_never_killed(host: Host, tmp_path: Path):
