@@ -1,12 +1,12 @@
 """Are two processes of tests ever given the same port?"""
 
+import os
 import subprocess
 import sys
 
 from tests.fleet import ROOT
 from tests.support import _take_port, free_port
 
-NOBODYS = 1  # below all that free_port gives
 TAKE = "import sys; from tests.support import _take_port; print(_take_port(int(sys.argv[1])))"
 
 
@@ -21,9 +21,10 @@ def test_it_gives_a_port_to_no_other_process_while_this_one_lives():
 
 
 def test_it_has_a_port_back_when_the_process_that_was_given_it_has_ended():
-    assert taken_elsewhere(NOBODYS) == "True"
-    assert taken_elsewhere(NOBODYS) == "True"
-    assert _take_port(NOBODYS)
+    nobodys = 1_000_000 + os.getpid()  # that free_port never gives, nor this test elsewhere
+    assert taken_elsewhere(nobodys) == "True"
+    assert taken_elsewhere(nobodys) == "True"
+    assert _take_port(nobodys)
 
 
 def test_it_gives_no_port_twice():
