@@ -9,6 +9,8 @@ Parts, each on a fleet of its own, with SQLite at full durability; everything sh
 - claim: what a claim costs the store at the first of a million items, and at the last.
 - rate: how far from its rate a queue is in the long run, while agents come and go.
 - fair: tasks of one priority side by side, and a small one beside a large one.
+- pages: what pages, lists and files of a million items that have ended cost, one in 20 dead.
+- retry: a million dead items run again, while others submit tasks.
 - celery: the same items by Celery and Redis, where they are installed.
 """
 
@@ -30,6 +32,7 @@ from typing import Any  # noqa: E402
 from benchmarks import celery_peer  # noqa: E402
 from benchmarks.common import Value, conditions, parser, report, workplace  # noqa: E402
 from benchmarks.queue_claims import claims_us  # noqa: E402
+from benchmarks.queue_large import pages, retry  # noqa: E402
 from benchmarks.swarm import Swarm  # noqa: E402
 from tests.fleet import Api, Fleet  # noqa: E402
 from tests.support import cpu_s, rss_bytes, until  # noqa: E402
@@ -272,7 +275,7 @@ def celery(given: argparse.Namespace) -> Found:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Found]] = {
-    part.__name__: part for part in (real, sim, accept, claim, rate, fair, celery)
+    part.__name__: part for part in (real, sim, accept, claim, rate, fair, pages, retry, celery)
 }
 
 

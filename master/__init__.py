@@ -202,6 +202,7 @@ class Master:
                 self._planner.run,
                 self._post.run,
                 self._dispatcher.queues.run,
+                self._dispatcher.filler.run,
             ):
                 loops.spawn(loop)
             self._probe(port)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from master import intake, queue_again, sealing
+from master import intake, queue_again, queue_intake, sealing
 from master.audit import Act
 from master.changes import NewTask, Retried, Retry
 from master.effects import queue_of
@@ -104,7 +104,8 @@ def _retry_queue(
         secrets=sealing.reseal(tx, old, wanted.id, vault),
     )
     made = intake.add_task(tx, new, act).task
-    return Retried(queue_again.fill(tx, made, old, queue, wanted.states), True)
+    task = queue_again.begin(tx, made, old, wanted.states)
+    return Retried(task, True, queues=queue_intake.states(tx, [task]))
 
 
 def _made_before(tx: Tx, wanted: Retry) -> Task | None:

@@ -33,6 +33,7 @@ class QueueState(Struct, frozen=True, kw_only=True):
     room: int | None  # runs that the rate lets through just now; None: it has none
     per_agent: int
     agents_max: int
+    filling: bool = False  # its items are not all there
 
 
 class Changed(Struct, frozen=True):
@@ -135,12 +136,15 @@ class Added(Struct, frozen=True):
 
 
 class Retried(Struct, frozen=True):
-    """`waiting`: agents whose runs wait, in order. `left_out`: hostnames no longer enrolled."""
+    """`waiting`: agents whose runs wait, in order. `left_out`: hostnames no longer enrolled.
+    `queues`: where the new task's queue is, if it is one; it may not be full, see master/filler.py.
+    """
 
     task: Task
     created: bool
     waiting: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    queues: tuple[QueueState, ...] = ()
 
 
 class Enrolled(Struct, frozen=True):
@@ -188,6 +192,13 @@ class ItemsTaken(Struct, frozen=True):
 
     answer: ItemsAdded
     changed: Changed = Changed()
+
+
+class Filled(Struct, frozen=True):
+    """One step of filling a queue; `spent_s`: in the writer's thread, without the commit."""
+
+    changed: Changed = Changed()
+    spent_s: float = 0.0
 
 
 class PutBackTaken(Struct, frozen=True):

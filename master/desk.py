@@ -203,7 +203,7 @@ class Desk:
         retried = self._storage.retry_task(wanted, act).wait()
         if retried.created:
             log.info(f"task {retried.task.id} of {person.name} runs {old.id} again")
-            self._dispatcher.opened(retried.task, list(retried.waiting))
+            self._dispatcher.opened(retried.task, list(retried.waiting), retried.queues)
         return Added(retried.task.id, retried.created, list(retried.left_out))
 
     def _meant_by(self, task: Task) -> dict[str, str]:

@@ -12,8 +12,9 @@ from gevent.event import AsyncResult
 
 from master.audit import Act
 from master.calm import Calm
-from master.changes import Added, Changed, Hold, NewTask, PollAnswer
+from master.changes import Added, Changed, Hold, NewTask, PollAnswer, QueueState
 from master.events import Ring
+from master.filler import Filler
 from master.intake import to_wake
 from master.live import Live
 from master.mailbox import FEW, Mailbox, Parked, Window, Windows
@@ -57,6 +58,7 @@ class Dispatcher:
         self._live = live
         self._strays_said_at = -STRAYS_SAID_S
         self.mailbox = Mailbox()
+        self.filler = Filler(storage, self.apply)
         self.queues = QueueHub(storage, roster, live, self.mailbox, self.look, self._tell_queue)
         self._windows = Windows(self.mailbox, self.look, is_free)
         self._calm = Calm()
@@ -259,11 +261,13 @@ class Dispatcher:
         added: Added = outcome.get()
         return added
 
-    def opened(self, task: Task, agents: list[str]) -> None:
-        """A new task: wake those of its agents that may start now."""
+    def opened(self, task: Task, agents: list[str], queues: Sequence[QueueState] = ()) -> None:
+        """A new task: wake those of its agents that may start now. `queues`: where its own is."""
         if task.mode == QUEUE:
-            self.queues.opened(task)
+            self.queues.opened(task, queues)
             self._tell(task)
+            if any(queue.filling for queue in queues):
+                self.filler.wake()
             return
         for agent in agents:
             self._calm.disturb(agent)

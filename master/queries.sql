@@ -357,12 +357,15 @@ WHERE t.seq = p.task_seq
 ORDER BY p.task_seq LIMIT 1
 
 -- name: next_ended_task
--- In the order of ends; and is there a run of which something may still be learnt, or a plan that
--- goes on and may ask for its results? The sum is there so that the index that is walked is that
+-- In the order of ends; and is there a run of which something may still be learnt, a plan that goes
+-- on and may ask for its results, or a retry that is not full of its items yet? The sum is there so that the index that is walked is that
 -- of the ends.
 SELECT t.ended_at, t.seq, EXISTS (
     SELECT 1 FROM runs r WHERE r.task_seq = t.seq AND r.state = 'UNKNOWN' AND NOT r.settled
-) OR EXISTS (SELECT 1 FROM plans p WHERE p.id = t.plan AND p.ended_at IS NULL)
+) OR EXISTS (SELECT 1 FROM plans p WHERE p.id = t.plan AND p.ended_at IS NULL) OR EXISTS (
+    SELECT 1 FROM tasks n CROSS JOIN queues q
+    WHERE n.retry_of = t.id AND q.id = n.id AND q.filling IS NOT NULL
+)
 FROM tasks t
 WHERE t.ended_at IS NOT NULL AND t.ended_at < :before AND (t.ended_at, t.seq) > (:ended_at, :seq)
   AND t.seq + 0 < (SELECT MAX(n.seq) FROM tasks n)
@@ -372,7 +375,10 @@ ORDER BY t.ended_at, t.seq LIMIT 1
 -- A task that has ended and is no longer the newest; and must it stay for the time being?
 SELECT EXISTS (
     SELECT 1 FROM runs r WHERE r.task_seq = t.seq AND r.state = 'UNKNOWN' AND NOT r.settled
-) OR EXISTS (SELECT 1 FROM plans p WHERE p.id = t.plan AND p.ended_at IS NULL)
+) OR EXISTS (SELECT 1 FROM plans p WHERE p.id = t.plan AND p.ended_at IS NULL) OR EXISTS (
+    SELECT 1 FROM tasks n CROSS JOIN queues q
+    WHERE n.retry_of = t.id AND q.id = n.id AND q.filling IS NOT NULL
+)
 FROM tasks t
 WHERE t.seq = :seq AND t.ended_at IS NOT NULL AND t.seq < (SELECT MAX(n.seq) FROM tasks n)
   AND NOT EXISTS (SELECT 1 FROM purges g WHERE g.task_seq = t.seq)

@@ -88,6 +88,7 @@ def state_of(task: Task, queue: Queue, now: float) -> QueueState:
         room=_room(queue, now),
         per_agent=queue.per_agent,
         agents_max=queue.agents_max,
+        filling=queue.filling is not None,
     )
 
 
@@ -99,7 +100,7 @@ def _room(queue: Queue, now: float) -> int | None:
 
 
 def _takable_at(task: Task, queue: Queue, now: float) -> float | None:
-    if not may_hand_out(task) or now >= task.expires_at:
+    if not may_hand_out(task) or queue.filling is not None or now >= task.expires_at:
         return None
     times = [now] if untaken(task, queue) else []
     if queue.retry_at is not None and retrying(task, queue):
@@ -122,6 +123,7 @@ def may_take(
     """
     return (
         may_hand_out(task)
+        and queue.filling is None
         and has_place(task)
         and now < task.expires_at
         and agent.standing is Standing.ENROLLED

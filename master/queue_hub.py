@@ -6,7 +6,7 @@ that it needs.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gevent.event import Event as Signal
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from master import queue_pace
 from master.beside import beside
-from master.changes import Changed
+from master.changes import Changed, QueueState
 from master.live import Live
 from master.mailbox import Mailbox
 from master.queue_board import Offer, QueueBoard
@@ -110,9 +110,9 @@ class QueueHub:
             self._board.go_on()
             self._hurry()
 
-    def opened(self, task: Task) -> None:
-        """A new queue."""
-        self.saw(Changed(tasks=(task,)))
+    def opened(self, task: Task, states: Sequence[QueueState] = ()) -> None:
+        """A new queue; `states`: where it is, if that is not at its beginning."""
+        self.saw(Changed(tasks=(task,), queues=tuple(states)))
 
     def _saw_task(self, task: Task, *, moved: bool) -> None:
         self._changes[task.id] += 1

@@ -68,6 +68,8 @@ def waits_for(
         return "paused"
     if held is not None:
         return f"hand-outs are held: {held}"
+    if state is not None and state.filling:
+        return "the rest of the items that it repeats"
     if not task.waiting:
         return "more items, or the word that none will come" if task.open else ""
     if state is None:

@@ -65,6 +65,11 @@ def queue_holders(reader: Reader) -> dict[str, dict[str, set[str]]]:
     return found
 
 
+def filling(reader: Reader) -> list[str]:
+    """The tasks of queues that are not full yet."""
+    return [task for (task,) in reader.rows("filling_queues")]
+
+
 def queue_view(reader: Reader, id: str) -> QueueView:
     """What only the hub knows is for it to fill in. Raises NotFound, Conflict for a fan-out."""
     task, queue = _queue(reader, id)

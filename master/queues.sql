@@ -123,29 +123,35 @@ ORDER BY r.seq LIMIT :limit
 SELECT substr(i.content, 1, :characters) FROM items i
 WHERE i.task_seq = :task_seq AND i.seq = :seq
 
--- name: copy_items_of_runs
--- Of the runs in a state, but for batches that are done in part; numbered from :first on.
-INSERT INTO items (task_seq, seq, items, content)
-SELECT :task_seq, :first + ROW_NUMBER() OVER () - 1, i.items, i.content
-FROM runs r CROSS JOIN items i
-WHERE r.task_seq = :old_seq AND r.state = :state AND r.failed_items = '[]'
-  AND i.task_seq = r.task_seq AND i.seq = r.seq
+-- name: filling_queues
+SELECT q.id FROM queues q WHERE q.filling IS NOT NULL
 
--- name: copy_items_not_taken
-INSERT INTO items (task_seq, seq, items, content)
-SELECT :task_seq, :first + i.seq, i.items, i.content
-FROM items i
-WHERE i.task_seq = :old_seq AND i.seq >= :taken
-
--- name: partial_items
-SELECT r.seq, i.content, r.failed_items
-FROM runs r CROSS JOIN items i
-WHERE r.task_seq = :task_seq AND r.state = :state AND r.seq > :after AND r.failed_items <> '[]'
-  AND i.task_seq = r.task_seq AND i.seq = r.seq
+-- name: runs_in_state
+SELECT r.seq FROM runs r
+WHERE r.task_seq = :task_seq AND r.state = :state AND r.seq >= :seq
 ORDER BY r.seq LIMIT :limit
 
+-- name: items_beyond
+SELECT i.seq FROM items i
+WHERE i.task_seq = :task_seq AND i.seq >= :seq
+ORDER BY i.seq LIMIT :limit
+
+-- name: copy_items
+-- (place in the new task, place in the old one) of each.
+INSERT INTO items (task_seq, seq, items, content)
+SELECT :task_seq, CAST(j.value ->> 0 AS BIGINT), i.items, i.content
+FROM $each(:rows) j CROSS JOIN items i
+WHERE i.task_seq = :old_seq AND i.seq = CAST(j.value ->> 1 AS BIGINT)
+
+-- name: batches_in_part
+-- Of these runs those of which some lines are done.
+SELECT r.seq, i.content, r.failed_items
+FROM $each(:seqs) j CROSS JOIN runs r CROSS JOIN items i
+WHERE r.task_seq = :task_seq AND r.seq = CAST(j.value AS BIGINT) AND r.failed_items <> '[]'
+  AND i.task_seq = r.task_seq AND i.seq = r.seq
+
 -- name: count_items
-SELECT SUM(i.items) FROM items i WHERE i.task_seq = :task_seq
+SELECT SUM(i.items) FROM items i WHERE i.task_seq = :task_seq AND i.seq >= :seq
 
 -- name: first_items
 SELECT i.seq FROM items i WHERE i.task_seq = :task_seq ORDER BY i.seq LIMIT :limit

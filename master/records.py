@@ -129,6 +129,13 @@ class Slow(Struct, frozen=True, array_like=True):
     seconds: float
 
 
+class Filling(Struct, frozen=True, kw_only=True):
+    """A queue gets the items of runs in these states of the task that it retries."""
+
+    states: list[RunState]
+    next: int = 0  # number in that task from which on they are still to come
+
+
 class Queue(Struct, frozen=True, kw_only=True):
     """What a task has besides, if it is a queue: where it stands in its items, and how it goes on.
 
@@ -156,6 +163,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     rest: RunState | None = None  # of items that nobody took: CANCELLED or SKIPPED
     rest_reason: str = ""
     slowest: list[Slow] = []
+    filling: Filling | None = None  # what it still gets; nothing is handed out before
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

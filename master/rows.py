@@ -119,6 +119,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "rest",
         "rest_reason",
         "slowest",
+        "filling",
     ),
     "attempts": (
         "state",

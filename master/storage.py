@@ -26,6 +26,7 @@ from master import (
     joining,
     ledger,
     output,
+    queue_again,
     queue_intake,
     queue_views,
     retention,
@@ -42,6 +43,7 @@ from master.changes import (
     Appended,
     Changed,
     Enrolled,
+    Filled,
     Finished,
     Hold,
     ItemsTaken,
@@ -274,7 +276,8 @@ class Storage:
     def retry_task(self, wanted: Retry, act: Act) -> Verb[Retried]:
         """A new task on the hosts whose runs are in the states that are wanted, as they are now.
 
-        Durable when it returns; the same key again is the same task. Raises NotFound,
+        Durable when it returns; the same key again is the same task. A queue may not be full then,
+        see `fill`. Raises NotFound,
         InvalidValue (no such run, or none of the hosts is enrolled any more), Conflict,
         SecretsUnreadable.
         """
@@ -283,6 +286,16 @@ class Storage:
     def targets_of(self, task: str, states: Sequence[RunState]) -> Verb[again.Hosts]:
         """The hosts whose runs of the task are in one of the states. Raises NotFound."""
         return self._database.reading(lambda reader: views.targets_of(reader, task, states))
+
+    def filling(self) -> Verb[list[str]]:
+        """The tasks of queues that were retried, and are not full yet."""
+        return self._database.reading(queue_views.filling)
+
+    def fill(self, task: str, most_runs: int) -> Verb[Filled]:
+        """The next step of filling a queue, behind all other verbs of its commit."""
+        return self._database.writing(
+            lambda tx: queue_again.fill(tx, task, most_runs), DIRECT, Urgency.CHORE
+        )
 
     def tasks(
         self,

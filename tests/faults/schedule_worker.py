@@ -4,13 +4,14 @@ Usage: schedule_worker.py STORE. The real scheduler, on the real clock; no agent
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gevent import monkey
 
 monkey.patch_all()
 
-from master.changes import Changed  # noqa: E402
+from master.changes import Changed, QueueState  # noqa: E402
 from master.clock import SteadyClock  # noqa: E402
 from master.composer import Composer  # noqa: E402
 from master.dispatch import Dispatcher  # noqa: E402
@@ -31,7 +32,7 @@ class Silent(Dispatcher):
     def __init__(self) -> None:
         self.listeners = []
 
-    def opened(self, task: Task, agents: list[str]) -> None: ...
+    def opened(self, task: Task, agents: list[str], queues: Sequence[QueueState] = ()) -> None: ...
 
     def apply(self, changed: Changed) -> None: ...
 

@@ -5,7 +5,7 @@ What the world did is written down as facts; the checker lays the rows of the st
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from master.audit import Act
-from master.changes import Changed
+from master.changes import Changed, QueueState
 from master.composer import Composer
 from master.dispatch import Dispatcher
 from master.live import Live
@@ -76,7 +76,7 @@ class Silent(Dispatcher):
     def __init__(self) -> None:
         self.listeners = []
 
-    def opened(self, task: Task, agents: list[str]) -> None:
+    def opened(self, task: Task, agents: list[str], queues: Sequence[QueueState] = ()) -> None:
         self._tell(task)
 
     def apply(self, changed: Changed) -> None:

@@ -9,7 +9,7 @@ import pytest
 from gevent.event import AsyncResult
 from msgspec.structs import replace
 
-from master import queue_hub
+from master import queue_again, queue_hub
 from master.board import Board
 from master.composer import sound
 from master.desk import Desk
@@ -371,6 +371,32 @@ def test_what_a_limited_operator_retries_stays_within_the_limit(site):
     assert site.house.run(grant.run).task == again
     site.settle()
     assert not outside.work.ready()
+
+
+def test_a_retry_says_that_it_is_not_full_and_wakes_who_waits_once_it_is(site, monkeypatch):
+    monkeypatch.setattr(queue_again, "FIRST_RUNS", 1)
+    task = site.submit(items=["a", "b", "c"])
+    site.desk.cancel_task(ALICE, ById(AUTH, task), by())
+    again = site.desk.retry_task(ALICE, RetryTask(AUTH, task, ["CANCELLED"], None), by()).id
+    answer = site.poll(site.web01, free=3)
+    site.settle()
+    assert not answer.work.ready()
+    assert "items that it repeats" in site.desk.show(again).queue.waits_for
+    site.dispatcher.filler.round()
+    assert [one.item for one in site.granted(answer, site.web01)] == ["a", "b", "c"]
+
+
+def test_a_retry_is_filled_without_anybody_asking(site, monkeypatch):
+    monkeypatch.setattr(queue_again, "FIRST_RUNS", 1)
+    filling = gevent.spawn(site.dispatcher.filler.run)
+    try:
+        task = site.submit(items=["a", "b", "c"])
+        site.desk.cancel_task(ALICE, ById(AUTH, task), by())
+        answer = site.poll(site.web01, free=3)
+        site.desk.retry_task(ALICE, RetryTask(AUTH, task, ["CANCELLED"], None), by())
+        assert [one.item for one in site.granted(answer, site.web01)] == ["a", "b", "c"]
+    finally:
+        filling.kill()
 
 
 def test_a_retry_that_is_sent_again_is_the_same_task_though_hosts_are_others_now(site):

@@ -29,6 +29,7 @@ WALKS = {
     "schedules_held_up": "a partial index of the firings that wait; there are few",
     "plans_held_up": "a partial index of the plans that go on; there are few",
     "what_plans_use": "a partial index of the plans that go on; there are few",
+    "filling_queues": "a partial index of the queues that are not full; there are few",
     "purge_under_way": "the tasks that are being forgotten; there is one at a time",
     "ended_queues": "all queues are counted, once in a round of forgetting, beside the writer",
     "silent_runs": "a partial index of the tasks that run something now",
