@@ -1,20 +1,21 @@
 """Which runs of a task came to the same? Groups of one state, exit code and output."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from master.reader import Reader
+from master.records import Task
 from master.targets import fold
-from master.task import QUEUE
+from master.task import QUEUE, counts
 from master.views import task_record, text_of
 from wire.errors import InvalidValue
 from wire.states import ENDED_RUN, RUN_FAILURES, RunState
 from wire.views import GroupsView, GroupView
 
 EXAMPLES = 3
-MOST_IN_STATE = 10_000  # runs that are looked at where only some states are asked for
+MOST_RUNS = 10_000  # that are looked at where only some states are asked for
 MAX_NODESET_CHARACTERS = 2_000
 
 Key = tuple[RunState, int | None, str | None, int | None]
@@ -39,12 +40,12 @@ _decode_outcomes = msgspec.json.Decoder(list[Outcome]).decode
 def groups(reader: Reader, task: str, limit: int, states: Sequence[str] = ()) -> GroupsView:
     """The largest first, at most `limit` of them. Raises NotFound, InvalidValue.
 
-    `states`: only runs in these, the first MOST_IN_STATE of each. A queue may have a million runs,
-    so without states they are those that were given up.
+    `states`: only runs in these, the first of each and no more than MOST_RUNS. A queue may have a
+    million runs, so without states they are those that were given up.
     """
     record = task_record(reader, task)
     if states or record.mode == QUEUE:
-        outcomes = _in_states(reader, record.seq, _known(states) or RUN_FAILURES)
+        outcomes = _in_states(reader, record, _known(states) or RUN_FAILURES)
     else:
         outcomes = _decode_outcomes(text_of(reader.row("results_of_task", task_seq=record.seq)))
     outcomes.sort(key=lambda outcome: outcome.seq)
@@ -61,12 +62,22 @@ def _known(states: Sequence[str]) -> frozenset[RunState]:
     return frozenset(RunState(state) for state in states)
 
 
-def _in_states(reader: Reader, task_seq: int, states: Iterable[RunState]) -> list[Outcome]:
+def _in_states(reader: Reader, task: Task, states: Iterable[RunState]) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    for state in states:
-        row = reader.row("results_of_state", task_seq=task_seq, state=state, limit=MOST_IN_STATE)
+    for state, limit in shares({state: counts(task)[state] for state in states}, MOST_RUNS):
+        row = reader.row("results_of_state", task_seq=task.seq, state=state, limit=limit)
         outcomes += _decode_outcomes(text_of(row))
     return outcomes
+
+
+def shares(wanted: Mapping[RunState, int], most: int) -> Iterator[tuple[RunState, int]]:
+    """How many runs to take of each state, `most` in all: what few states do not need, others
+    have."""
+    left = most
+    for place, state in enumerate(sorted(wanted, key=lambda state: wanted[state])):
+        share = min(wanted[state], left // (len(wanted) - place))
+        left -= share
+        yield state, share
 
 
 def grouped(outcomes: Iterable[Outcome]) -> list[tuple[Key, list[Outcome]]]:
@@ -74,7 +85,7 @@ def grouped(outcomes: Iterable[Outcome]) -> list[tuple[Key, list[Outcome]]]:
     found: dict[Key, list[Outcome]] = {}
     for outcome in outcomes:
         found.setdefault(_key(outcome), []).append(outcome)
-    return sorted(found.items(), key=lambda item: (-len(item[1]), item[1][0].seq))
+    return sorted(found.items(), key=lambda item: -len(item[1]))
 
 
 def _key(outcome: Outcome) -> Key:

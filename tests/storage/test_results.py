@@ -76,10 +76,25 @@ def test_it_groups_only_the_runs_in_the_states_that_are_asked_for(house, five):
         house.store.groups(five.id, 100, ["FAILED", "DONE"]).wait()
 
 
-def test_of_one_state_it_looks_at_no_more_than_a_few_thousand_runs(house, five, monkeypatch):
-    monkeypatch.setattr(groups, "MOST_IN_STATE", 1)
+def test_of_some_states_it_looks_at_no_more_than_a_few_thousand_runs(house, five, monkeypatch):
+    monkeypatch.setattr(groups, "MOST_RUNS", 1)
     (group,) = house.store.groups(five.id, 100, ["SUCCEED"]).wait().groups
     assert group.nodeset == "web1"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"FAILED": 9_000, "TIMEOUT": 0, "UNKNOWN": 5}, {"FAILED": 9_000, "UNKNOWN": 5}),
+        ({"FAILED": 20_000, "TIMEOUT": 4_000}, {"FAILED": 6_000, "TIMEOUT": 4_000}),
+        ({"FAILED": 20_000, "TIMEOUT": 30_000}, {"FAILED": 5_000, "TIMEOUT": 5_000}),
+        ({"FAILED": 20_000}, {"FAILED": 10_000}),
+        ({}, {}),
+    ],
+)
+def test_states_share_what_is_looked_at(wanted, found):
+    shares = dict(groups.shares(wanted, 10_000))
+    assert {state: share for state, share in shares.items() if share} == found
 
 
 def test_of_a_queue_it_groups_what_was_given_up(house):
