@@ -164,8 +164,12 @@ class Client:
             self._context = zmq.Context()
         self._up.clear()
         line = Line(self._context, self._keys, self._server_key, self._retry_max_ms)
+        try:
+            line.connect(self._endpoint, lambda event, value: self._on_event(line, event, value))
+        except BaseException:  # no descriptors, say: the next call tries again
+            line.close()
+            raise
         self._line = line
-        line.connect(self._endpoint, lambda event, value: self._on_event(line, event, value))
 
     def _retire(self, line: Line) -> None:
         """Let a connection end the other calls that it has, and make a new one for what comes.
@@ -181,7 +185,7 @@ class Client:
         """Close a retired connection whose last call has ended."""
         if line in self._retired and not line.is_used:
             self._retired.discard(line)
-            gevent.spawn(line.close)
+            line.close()
 
     def _on_event(self, line: Line, event: zmq.Event, value: int) -> None:
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:

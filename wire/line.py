@@ -86,10 +86,11 @@ class Line:
 
     def close(self) -> None:
         """Close at once, dropping what was not sent; repeating it is harmless."""
-        if self._monitor is None:
+        if self._socket.closed:
             return
-        self._monitor.close()
-        self._monitor = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
         self._pump.stop()
         self._socket.close(linger=0)
         for answer in self._answers.values():

@@ -1,5 +1,6 @@
 """The client fails truthfully, leaves nothing behind to be run later, and comes back by itself."""
 
+import errno
 import gc
 import socket
 import threading
@@ -201,6 +202,18 @@ def test_it_tries_as_often_as_it_is_told_where_nothing_listens(monkeypatch):
     assert set(pauses_ms[2:]) == {pauses_ms[2]} and 100 < pauses_ms[2] <= 150
 
 
+def test_it_connects_at_the_next_call_when_there_were_no_descriptors_for_it(house, monkeypatch):
+    def lack(*_: object) -> None:
+        raise zmq.ZMQError(errno.EMFILE)
+
+    with client_of(house) as client:
+        monkeypatch.setattr("wire.line.Monitor", lack)
+        with pytest.raises(zmq.ZMQError):
+            client.call("echo", {}, Word)
+        monkeypatch.undo()
+        assert client.call("echo", {"number": 3}, Word).number == 3
+
+
 def test_it_leaves_nothing_to_be_run_after_its_caller_gave_up():
     port, keys, agent = free_port(), make_keys(), make_keys()
     with house_of(keys, port) as first, client_of(first, agent) as client:
@@ -226,6 +239,19 @@ def test_it_ends_its_calls_when_it_is_closed(house):
             parked.get(timeout=60)
         with pytest.raises(Unavailable, match="closed"):
             client.call("echo", {}, Word)
+
+
+def test_it_can_be_closed_in_the_moment_in_which_a_call_was_given_up(house):
+    """The end of the context waits, in libzmq, for each socket that is open."""
+
+    def give_up() -> None:
+        with client_of(house) as client, pytest.raises(Unavailable):
+            client.call("keep", {}, dict, timeout_s=0.2)
+        gevent.get_hub().destroy(destroy_loop=True)
+
+    thread = threading.Thread(target=give_up, daemon=True)
+    thread.start()
+    until(lambda: not thread.is_alive(), sleep=gevent.sleep)
 
 
 def test_it_lets_a_greenlet_be_killed_in_a_call(house):
