@@ -27,14 +27,15 @@ def carry(directory: str, cgroup_home: str | None, orders: int, done: int) -> No
 
     A fork costs more than all else that is done for a short script. So once a run has left
     nothing behind, its end is told on `done`, and the next directory read from `orders`, until
-    the runner closes that or is gone.
+    the runner closes that or is gone. The last run of the process is told by its end alone: who
+    says `done` is given another, which nobody would carry through.
     """
     os.setsid()
     _become_subreaper()
     wake = _listen_for_signals()
-    for _ in range(MOST_RUNS):
+    for number in range(1, MOST_RUNS + 1):
         supervisor = _carry_through(directory, cgroup_home, wake)
-        goes_on = supervisor is None or supervisor.let_go()
+        goes_on = (supervisor is None or supervisor.let_go()) and number < MOST_RUNS
         if goes_on:
             try:
                 os.write(done, os.fsencode(f"{os.getpid()} {directory}\0"))
