@@ -244,13 +244,24 @@ class Runs:
         mark = None if made_void else self._executor.look(entry).mark
         match decide.on_stop(cause, made_void=made_void, mark=mark):
             case Stopping.NEVER_STARTED:
-                entry = self._journal.stop(*key, cause)
-                self._end(entry, Finding.NEVER_STARTED)
+                self._end_void(key, cause)
             case Stopping.KILL:
                 self._kill(self._journal.stop(*key, cause), cause)
                 self._on_change()
             case Stopping.LEAVE:
                 log.info(f"run {entry.run}.{entry.attempt} had started in time; it goes on")
+
+    def _end_void(self, key: Key, cause: Cause) -> None:
+        """Known as ended before the cause is journalled: the executor sees the mark meanwhile, and
+        the end that it brings has no cause.
+        """
+        finding, self._findings[key] = self._findings[key], Finding.NEVER_STARTED
+        try:
+            entry = self._journal.stop(*key, cause)
+        except BaseException:
+            self._findings[key] = finding  # the master asks again
+            raise
+        self._end(entry, Finding.NEVER_STARTED)
 
     def _stop_apart(self, key: Key) -> None:
         """Stop a run in a greenlet of its own, which has no caller to hear of a lost journal."""
