@@ -240,6 +240,10 @@ class Journal:
         except OSError as error:
             self._lost = f"the journal can't be written: {error}"
             batch.error = JournalLost(self._lost)
+        except BaseException:  # killed, while a thread goes on: others must not take it as synced
+            self._lost = "the journal was left while it was being written"
+            batch.error = JournalLost(self._lost)
+            raise
 
     def _commit(self, payload: bytes) -> None:
         """Sync a frame: here while syncs are quick, on a thread of the hub's pool once not.

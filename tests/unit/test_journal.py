@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import gevent
@@ -16,6 +17,7 @@ import agent.journal
 from agent.framelog import MAGIC, Broken, FrameLog, NoRoom
 from agent.journal import Journal, JournalLost
 from agent.records import DoneRecord, Entry, TaskSpec
+from tests.support import until
 from wire.states import Cause, RunState
 
 SPEC = TaskSpec(id="t" * 32, script="ZWNobyBoZWxsbw==")
@@ -464,6 +466,29 @@ def test_it_takes_nothing_more_after_a_sync_that_failed(journal, monkeypatch):
     with pytest.raises(JournalLost):
         journal.let_go(done_of(make_entry(1)))
     assert list(journal.entries) == [("run-1", 1)]
+
+
+def test_it_takes_nothing_for_synced_whose_writer_was_killed_meanwhile(journal, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+    sync = os.fdatasync
+
+    def slow(fd: int) -> None:
+        begun.set()
+        go_on.wait(60)
+        sync(fd)
+
+    journal.accept([make_entry(1)], 1)
+    journal._usual_sync_s = 1.0  # so that it is a thread that waits for the disk
+    monkeypatch.setattr(os, "fdatasync", slow)
+    first = gevent.spawn(journal.let_go, done_of(make_entry(1)))
+    second = gevent.spawn(journal.accept, [make_entry(2)], 2)  # in the same frame
+    try:
+        until(begun.is_set, sleep=gevent.sleep)
+        first.kill()
+        with pytest.raises(JournalLost):
+            second.get(timeout=30)
+    finally:
+        go_on.set()
 
 
 # ---- against a model: a dict, two numbers, and a list
