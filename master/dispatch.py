@@ -97,22 +97,29 @@ class Dispatcher:
             # The store cannot grow older while it is open: whoever has polled before only says so.
             is_first = not self._roster.has_polled(agent)
             verb = self._storage.poll(agent, parked.poll, offer.levels, may_hold=is_first)
-            verb.then(partial(self._looked, parked, offer))
+            try:
+                verb.then(partial(self._looked, parked, offer))
+            except Refusal:  # the store takes no more now: nobody looks, and nothing is promised
+                parked.looking = False
+                self.queues.looked(agent, offer, Changed())
+                raise
         return True
 
     def _looked(self, parked: Parked, offer: Offer, outcome: PollAnswer | BaseException) -> None:
         parked.looking = False
         failpoint("claimed")
         changed = Changed()
-        if isinstance(outcome, BaseException):
-            self._failed(parked, outcome)
-        else:
-            changed = outcome.changed
-            self._note(parked, outcome)
-            self._answered(parked, outcome)
-            self.apply(changed)
-        self.queues.looked(parked.agent, offer, changed)
-        self._windows.looked(parked.agent)
+        try:
+            if isinstance(outcome, BaseException):
+                self._failed(parked, outcome)
+            else:
+                changed = outcome.changed
+                self._note(parked, outcome)
+                self._answered(parked, outcome)
+                self.apply(changed)
+        finally:  # a look that never ended would keep what it was promised
+            self.queues.looked(parked.agent, offer, changed)
+            self._windows.looked(parked.agent)
 
     def _note(self, parked: Parked, outcome: PollAnswer) -> None:
         """What a look found out about an agent, or the store, besides work."""
@@ -286,8 +293,8 @@ class Dispatcher:
         tasks = self._storage.active_tasks().wait()
         self.queues.load(tasks)
         for task in tasks:
-            if task.mode == QUEUE:
-                continue
+            if task.mode == QUEUE or not task.waiting:
+                continue  # were it to end meanwhile, nobody would close its window
             window = self._windows.get(task.id)
             if window is None or _starved(window):
                 agents = self._storage.waiting_agents(task.id, WAITING_AT_ONCE).wait()

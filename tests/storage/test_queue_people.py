@@ -18,12 +18,13 @@ from master.events import Ring
 from master.live import Live
 from master.queue_desk import QueueDesk
 from master.reader import Reader
+from master.records import Task
 from master.rights import Person
 from master.roster import Roster
 from master.secrets import Vault
 from master.waiters import Waiters
 from tests.storage.cast import House, by, make_poll, make_result
-from wire.errors import Conflict, Forbidden, InvalidValue
+from wire.errors import Busy, Conflict, Forbidden, InvalidValue
 from wire.messages import Grant, Work
 from wire.queues import AddItems, GetResults, PutBack
 from wire.requests import (
@@ -129,6 +130,28 @@ def test_an_agent_that_polls_is_given_an_item(site):
         site.finish(grant, agent)
     view = site.desk.show(task)
     assert (view.state, view.mode, view.counts["SUCCEED"]) == ("SUCCEED", "queue", 2)
+
+
+def test_what_was_promised_while_the_store_took_no_more_is_given_to_the_next(site, monkeypatch):
+    site.submit(items=["a"])
+    with monkeypatch.context() as patched, pytest.raises(Busy):
+        patched.setattr("master.database.MAX_QUEUED", 0)
+        site.poll(site.web01)
+    (grant,) = site.granted(site.poll(site.web02), site.web02)
+    assert grant.item == "a"
+
+
+def test_what_was_promised_is_free_again_when_what_follows_a_look_failed(site):
+    def fail(task: Task) -> None:
+        raise ZeroDivisionError
+
+    task = site.submit(items=["a"], open=True)
+    site.dispatcher.listeners.append(fail)
+    site.granted(site.poll(site.web01), site.web01)
+    site.dispatcher.listeners.remove(fail)
+    site.queues.add_items(ALICE, AddItems(AUTH, task, "u", 0, ["b"]), by())
+    (grant,) = site.granted(site.poll(site.web02), site.web02)
+    assert grant.item == "b"
 
 
 def test_items_that_come_later_wake_who_waits(site):
