@@ -258,9 +258,9 @@ class Dispatcher:
             if isinstance(stored, BaseException):
                 outcome.set_exception(stored)
                 return
+            outcome.set(stored)  # first: it is stored, whatever becomes of the wakes
             if stored.created:
                 self.opened(stored.task, to_wake(new, stored.task))
-            outcome.set(stored)
 
         self._storage.add_task(new, act).then(done)
         for agent in _first(new):

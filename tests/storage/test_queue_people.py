@@ -154,6 +154,14 @@ def test_what_was_promised_is_free_again_when_what_follows_a_look_failed(site):
     assert grant.item == "b"
 
 
+def test_who_submits_is_answered_though_what_follows_the_commit_failed(site):
+    def fail(task: Task) -> None:
+        raise ZeroDivisionError
+
+    site.dispatcher.listeners.append(fail)
+    assert gevent.spawn(site.submit, items=["a"]).get(timeout=60)
+
+
 def test_items_that_come_later_wake_who_waits(site):
     task = site.submit(open=True)
     answers = {agent: site.poll(agent) for agent in (site.web01, site.web02)}
