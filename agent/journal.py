@@ -134,9 +134,11 @@ class Journal:
     def stop(self, run: str, attempt: int, cause: Cause) -> Entry:
         """Journal why a run is stopped, before its first signal. The first cause stays."""
         entry = self.entries[run, attempt]
-        if entry.cause is None:
-            self._append([_Stopped(run, attempt, cause)])
-        return self.entries[run, attempt]
+        if entry.cause is not None:
+            return entry
+        self._append([_Stopped(run, attempt, cause)])
+        # It may have ended by itself meanwhile, and be let go by the same frame.
+        return self.entries.get((run, attempt)) or msgspec.structs.replace(entry, cause=cause)
 
     def let_go(self, record: DoneRecord) -> None:
         """Remember how a run ended and drop its entry, in one sync."""

@@ -491,6 +491,14 @@ def test_it_takes_nothing_for_synced_whose_writer_was_killed_meanwhile(journal, 
         go_on.set()
 
 
+def test_a_run_may_be_let_go_by_the_frame_that_says_why_it_was_to_be_stopped(journal):
+    journal.accept([make_entry(1)], 1)
+    stopping = gevent.spawn(journal.stop, "run-1", 1, Cause.CANCEL)
+    gevent.spawn(journal.let_go, done_of(make_entry(1)))
+    assert stopping.get(timeout=30).cause is Cause.CANCEL
+    assert not reopened(journal).entries
+
+
 # ---- against a model: a dict, two numbers, and a list
 
 
