@@ -13,6 +13,7 @@ from master.beside import beside
 from master.events import Ring
 from master.live import Live
 from master.queue_hub import QueueHub
+from master.reach import check_reach, reach_of, would_pass
 from master.rights import Person
 from master.roster import Presence, Roster, state_of
 from master.search import Wanted
@@ -78,8 +79,13 @@ class Board:
         return beside(lambda: hosts.page(agents, self._ranks.of(version, agents), wanted, now))
 
     def get_agent(self, person: Person, asked: ById) -> AgentView:
-        """All that is known of a host."""
-        return self._live.agent(self._storage.agent(asked.id).wait())
+        """All that is known of a host, and whether the person may run scripts there."""
+        view = self._live.agent(self._storage.agent(asked.id).wait())
+        fleet = self._roster.fleet()
+        view.may_run = would_pass(
+            person, lambda: check_reach(reach_of(person, fleet), {view.id: view.hostname})
+        )
+        return view
 
     def get_runs_of_agent(self, person: Person, asked: ListRunsOfAgent) -> Page:
         limit = check_limit(asked.limit)

@@ -6,7 +6,7 @@ Every method runs in a greenlet of its own, for a person that the gate has admit
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import gevent
 import msgspec
@@ -24,7 +24,7 @@ from master.events import Ring
 from master.ids import new_id
 from master.live import Live
 from master.queue_rules import refuse_unread
-from master.reach import check_reach, reach_of
+from master.reach import reach_of
 from master.records import Task
 from master.rights import Person
 from master.roster import Roster, state_of
@@ -36,6 +36,7 @@ from master.submission import check, check_key
 from master.submission_secrets import secrets_of
 from master.targets import Fleet, Previews, digest_of, fold
 from master.task import QUEUE
+from master.task_reach import TaskReach
 from master.views import task_view
 from master.waiters import Waiters
 from utils import failpoint, getLogger
@@ -63,8 +64,6 @@ MAX_LABELS = 64
 
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,63}")
 
-T = TypeVar("T")
-
 
 class Desk:
     """Answers the web's calls that change something, and those that watch one task."""
@@ -86,6 +85,7 @@ class Desk:
         self._ring = ring
         self._waiters = waiters
         self._live = live
+        self._reach = TaskReach(storage, roster, dispatcher.queues)
         self._previews = Previews()
 
     # ---- hosts
@@ -158,7 +158,7 @@ class Desk:
         if plan.submission.callbacks:
             self._storage.callbacks.check_known(plan.submission.callbacks).wait()
         ids = self._targets(plan.submission, fleet)
-        self._check_reach(person, {id: fleet.by_id[id].hostname for id in ids})
+        self._reach.check_hosts(person, {id: fleet.by_id[id].hostname for id in ids})
         new = compose.new_task(
             plan,
             ids,
@@ -196,7 +196,7 @@ class Desk:
             offline=self._offline() if old.offline == "skip" else frozenset(),
             reach=reach,
             within=person.hosts,
-            hosts={} if reach is None else self._meant_by(old),
+            hosts={} if reach is None else self._reach.meant_by(old),
             key=asked.key,
             body_hash=hashlib.sha256(f"retry {old.id} {' '.join(states)}".encode()).hexdigest(),
         )
@@ -205,14 +205,6 @@ class Desk:
             log.info(f"task {retried.task.id} of {person.name} runs {old.id} again")
             self._dispatcher.opened(retried.task, list(retried.waiting), retried.queues)
         return Added(retried.task.id, retried.created, list(retried.left_out))
-
-    def _meant_by(self, task: Task) -> dict[str, str]:
-        """{id: hostname} of those that a queue means now; a fan-out has its hosts in its runs."""
-        if task.mode != QUEUE:
-            return {}
-        by_id = self._roster.fleet().by_id
-        ids = self._dispatcher.queues.meant_by(task)
-        return {id: by_id[id].hostname for id in ids if id in by_id}
 
     def _offline(self) -> frozenset[str]:
         agents, now = self._roster.all(), self._live.now()
@@ -223,7 +215,7 @@ class Desk:
         )
 
     def cancel_task(self, person: Person, asked: ById, act: Act) -> TaskView:
-        self.check_reach_of_task(person, asked.id)
+        self._reach.check(person, asked.id)
         self._dispatcher.apply(self._storage.cancel_task(asked.id, act).wait())
         log.info(f"task {asked.id} cancelled by {person.name}")
         return self.show(asked.id)
@@ -243,36 +235,20 @@ class Desk:
         )
 
     def _steered(self, id: str, verb: Verb[TaskChanged], person: Person) -> TaskView:
-        self.check_reach_of_task(person, id)
+        self._reach.check(person, id)
         self._dispatcher.apply(verb.wait())
         log.info(f"task {id} paused, resumed or changed by {person.name}")
         return self.show(id)
 
     def cancel_run(self, person: Person, asked: ById, act: Act) -> OneRun:
-        if person.hosts is not None:
-            run = self._storage.run_record(asked.id).wait()
-            self._check_reach(person, {run.agent: run.hostname})
+        self._reach.check_run(person, asked.id)
         self._dispatcher.apply(self._storage.cancel_run(asked.id, act).wait())
         log.info(f"run {asked.id} cancelled by {person.name}")
         return self.get_run(person, asked)
 
-    def _check_reach(self, person: Person, hosts: Mapping[str, str]) -> None:
-        """Forbidden, when one of the hosts {id: name} is not among those of a limited operator."""
-        check_reach(reach_of(person, self._roster.fleet()), hosts)
-
     def check_reach_of_task(self, person: Person, id: str) -> None:
-        """For whatever changes a task; hosts that are no longer enrolled are nobody's concern. Of
-        a queue they are those that may take from it now, or are at work on it."""
-        if person.hosts is None:
-            return
-        task = self._storage.task_record(id).wait()
-        if task.mode == QUEUE:
-            fleet, ids = self._roster.fleet(), self._dispatcher.queues.acts_on(task)
-            names = {id: fleet.by_id[id].hostname for id in ids if id in fleet.by_id}
-            self._check_reach(person, names)
-            return
-        hosts = self._storage.targets_of(id, tuple(RunState)).wait()
-        self._check_reach(person, dict(hosts.targets))
+        """For whatever else changes a task. Raises Forbidden."""
+        self._reach.check(person, id)
 
     def release_handouts(self, person: Person, asked: JustAuth, act: Act) -> dict[str, Any]:
         """Hand-outs that are held since an older store was restored go on."""
@@ -285,9 +261,12 @@ class Desk:
     # ---- one task
 
     def get_task(self, person: Person, asked: ById) -> TaskView:
-        """The task now, or with `wait` at its end, at the latest after so many seconds."""
-        if asked.wait <= 0:
-            return self.show(asked.id)
+        """The task now, or with `wait` at its end, at the latest after so many seconds; with what
+        the person may do with it."""
+        view = self._at_end(asked) if asked.wait > 0 else self.show(asked.id)
+        return replace(view, may=self._reach.rights(person, asked.id))
+
+    def _at_end(self, asked: ById) -> TaskView:
         ended: AsyncResult[Task | None] = AsyncResult()
         waiter = self._waiters.wait(asked.id, ended.set, min(asked.wait, MAX_WAIT_S))
         try:
@@ -315,6 +294,7 @@ class Desk:
         if task.mode == QUEUE:
             items = self._storage.beginnings(task.id, [view.seq]).wait()
             view = replace(view, item=items.get(view.seq))
+        view.may_cancel = self._reach.may_cancel(person, view)
         return self._live.run(view, task)
 
     # ---- changes

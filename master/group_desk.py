@@ -6,6 +6,7 @@ from master.audit import Act
 from master.beside import beside
 from master.group_store import GroupStore
 from master.host_groups import Saved
+from master.reach import check_reach, reach_of, would_pass
 from master.rights import ADMIN, Person
 from master.roster import Roster
 from master.targets import Fleet, fold
@@ -36,10 +37,12 @@ class GroupDesk:
         return HostGroups(beside(lambda: [_view(group, fleet) for group in saved]))
 
     def get_host_group(self, person: Person, asked: GetHostGroup) -> HostGroupView:
-        """One, with who uses it."""
+        """One, with who uses it, and whether the person may run scripts on its hosts."""
         group, fleet = self._store.one(asked.name).wait(), self._roster.fleet()
         used_by = self._store.uses(asked.name).wait()
-        return beside(lambda: _view(group, fleet, used_by))
+        view = beside(lambda: _view(group, fleet, used_by))
+        view.may_run = would_pass(person, lambda: _check_reach(person, group, fleet))
+        return view
 
     def add_host_group(self, person: Person, asked: PutHostGroup, act: Act) -> HostGroupView:
         _check_name(asked.group.name)
@@ -88,6 +91,12 @@ def _view(group: Saved, fleet: Fleet, used_by: list[Use] | None = None) -> HostG
     else:
         view.count, view.nodeset = len(ids), fold(fleet.by_id[id].hostname for id in ids)
     return view
+
+
+def _check_reach(person: Person, group: Saved, fleet: Fleet) -> None:
+    """Raises Refusal."""
+    ids = beside(lambda: fleet.resolve(group.hosts))
+    check_reach(reach_of(person, fleet), {id: fleet.by_id[id].hostname for id in ids})
 
 
 def _check_name(name: str) -> None:

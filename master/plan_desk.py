@@ -16,19 +16,20 @@ from master.kept_secrets import sealed
 from master.live import Live
 from master.owners import owner_id
 from master.plan import AGAIN, Begin, present_parts
-from master.plan_book import PlanBook
+from master.plan_book import PlanBook, Situation
 from master.plan_judge import PlanJudge
 from master.planner import Planner
-from master.reach import check_reach, reach_of
+from master.reach import check_reach, reach_of, would_pass
 from master.rights import Person
 from master.roster import Roster
 from master.secrets import Vault, plain_digest
 from utils import failpoint, getLogger
-from wire.errors import Conflict, InvalidValue, NotFound, Refusal, TooLarge
+from wire.errors import Conflict, Forbidden, InvalidValue, NotFound, Refusal, TooLarge
 from wire.plans import (
     AddPlan,
     ListPlans,
     PlanAdded,
+    PlanRights,
     PlanSpec,
     PlanState,
     PlanView,
@@ -38,6 +39,8 @@ from wire.requests import ById
 from wire.views import Page
 
 log = getLogger(__name__)
+
+RESUMABLE = (PlanState.FAILED, PlanState.CANCELLED)
 
 
 class PlanDesk:
@@ -65,7 +68,10 @@ class PlanDesk:
         return self._book.page(check_limit(asked.limit), asked.cursor).wait()
 
     def get_plan(self, person: Person, asked: ById) -> PlanView:
-        return self._book.view(asked.id).wait()
+        """With what the person may do with it."""
+        view = self._book.view(asked.id).wait()
+        view.may = self._rights(person, asked.id)
+        return view
 
     def get_plan_spec(self, person: Person, asked: ById) -> PlanSpec:
         """As it was submitted, but for the values of secrets, which are empty."""
@@ -122,18 +128,43 @@ class PlanDesk:
                 f"hosts is {asked.hosts[:60]!r}; it takes one of {', '.join(AGAIN)}", field="hosts"
             )
         situation = self._book.situation(asked.id).wait()
-        found = situation.plan
-        if found.state in (PlanState.FAILED, PlanState.CANCELLED):
-            begun = present_parts(found, situation.parts)
-            begin = Begin(found.step, found.attempt + 1 if begun else found.attempt)
-            resumed = replace(situation, plan=replace(found, again=asked.hosts))
-            self._planner.aim(resumed, begin, person)  # what could not begin is refused now
+        if situation.plan.state in RESUMABLE:
+            self._aim_again(situation, asked.hosts, person)  # what could not begin is refused now
         self._book.resume(asked.id, asked.hosts, person.name, owner_id(person), act).wait()
         log.info(f"plan {asked.id} resumed by {person.name}")
         self._planner.wake(asked.id)
         return self._book.view(asked.id).wait()
 
     # ---- below
+
+    def _rights(self, person: Person, id: str) -> PlanRights:
+        """By the checks of cancel and resume themselves. What stands in the way besides, such as
+        hosts that are gone, somebody who resumes is told then."""
+        situation = self._book.situation(id).wait()
+        resume: list[str] = []
+        if situation.plan.state in RESUMABLE:
+            resume = [one for one in AGAIN if self._may_resume(situation, one, person)]
+        is_open = situation.plan.state is PlanState.RUNNING
+        cancel = is_open and would_pass(person, lambda: self._check_reach_of_plan(person, id))
+        return PlanRights(cancel, resume)
+
+    def _may_resume(self, situation: Situation, hosts: str, person: Person) -> bool:
+        def check() -> None:
+            try:
+                self._aim_again(situation, hosts, person)
+            except Forbidden:
+                raise
+            except Refusal:
+                return  # it has nothing to do with rights
+
+        return would_pass(person, check)
+
+    def _aim_again(self, situation: Situation, hosts: str, person: Person) -> None:
+        """What its present step would come to, once more. Raises Refusal."""
+        found = situation.plan
+        begun = present_parts(found, situation.parts)
+        begin = Begin(found.step, found.attempt + 1 if begun else found.attempt)
+        self._planner.aim(replace(situation, plan=replace(found, again=hosts)), begin, person)
 
     def _digest(self, spec: PlanSpec) -> str:
         """Whoever has the store alone must not be able to try values against the hash."""

@@ -20,6 +20,7 @@ from master.ids import new_id
 from master.owners import owner_id
 from master.plan import Plan
 from master.planner import Planner
+from master.reach import would_pass
 from master.rights import Person
 from master.schedule import Misfire, Overlap, Schedule, upcoming
 from master.schedule_aims import ScheduleAims
@@ -84,7 +85,12 @@ class ScheduleDesk:
         return self._book.page(limit, asked.cursor, text, asked.state or None).wait()
 
     def get_schedule(self, person: Person, asked: ById) -> ScheduleView:
-        return self._book.view(asked.id).wait()
+        """With what the person may do with it."""
+        view = self._book.view(asked.id).wait()
+        view.may_steer = would_pass(
+            person, lambda: self._aims.check_reach(person, self._book.record(asked.id).wait())
+        )
+        return view
 
     def preview_schedule(self, person: Person, asked: PreviewSchedule) -> PreviewView:
         """The next due instants of a timing, saved or not."""

@@ -313,7 +313,7 @@ PAGES: dict[str, Example] = {
     "GET /schedules/timeline": plain(),
     "GET /schedules/firings": plain(),
     "GET /schedules/{schedule}": ABOUT_SCHEDULE,
-    "GET /schedules/{schedule}/edit": ABOUT_SCHEDULE,
+    "GET /schedules/{schedule}/edit": OWN_SCHEDULE,
     "POST /schedules/{schedule}/edit": Example(
         about("schedule", Things.schedule, schedule_form), OWN_HOSTS
     ),

@@ -56,6 +56,11 @@ class Caller:
         """For what is shown; the master judges what is done."""
         return self.role in ROLES and ROLES.index(self.role) >= ROLES.index(role)
 
+    def may(self, said: bool | None) -> bool:
+        """Is it offered? `said`: what the master says with the thing; None: it is an older master,
+        which says nothing, and the role decides."""
+        return self.at_least("operator") if said is None else said
+
     @property
     def may_save(self) -> bool:
         """Scripts and groups, which others use on their hosts: for whom no limit holds."""

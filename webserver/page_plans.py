@@ -6,6 +6,7 @@ from aiohttp import web
 from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.forms import filters, link, own_form, see
+from webserver.offered import may_cancel, resumable
 from webserver.page_frame import framed
 from wire.plans import ListPlans, PlanLine, PlanView, ResumePlan
 from wire.requests import ById
@@ -36,6 +37,8 @@ async def show_plan(request: web.Request, caller: Caller) -> web.StreamResponse:
         "plan.html",
         plan=plan,
         goes_on=goes_on,
+        may_cancel=may_cancel(caller, plan),
+        resume=resumable(caller, plan),
         refresh_s=REFRESH_S if goes_on else None,
     )
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import web
 
-from webserver.api_tasks import RETRIED, idempotency_key
+from webserver.api_tasks import idempotency_key
 from webserver.body import identifier
 from webserver.context import MASTER, Caller
 from webserver.forms import link, own_form, see
 from webserver.item_file import Spool, own_upload
 from webserver.items import Lines, of_text
+from webserver.offered import may_steer, retriable
 from webserver.page_frame import framed
 from webserver.page_tasks import ended_runs
 from webserver.queue_draft import queue_from
@@ -72,7 +73,8 @@ async def show_queue(
         by_state={name: link(path, {"state": name} | kept) for name in ("", *RunState)},
         given_up=GIVEN_UP,
         goes_on=not ended and not task.stop,
-        retriable={name: task.counts[name] for name in RETRIED if ended and task.counts.get(name)},
+        may_steer=may_steer(caller, task),
+        retriable=retriable(caller, task) if ended else {},
         retry_key=uuid.uuid4().hex,
         upload_key=uuid.uuid4().hex,
         still=still,

@@ -78,6 +78,8 @@ async def submit_new(request: web.Request, caller: Caller) -> web.StreamResponse
 async def show_edit(request: web.Request, caller: Caller) -> web.StreamResponse:
     ask = ById(caller.auth, identifier(request, "schedule"))
     schedule = await request.app[MASTER].call("get_schedule", ask, ScheduleView)
+    if not caller.may(schedule.may_steer):
+        raise Forbidden("you are limited to other hosts than those of this schedule")
     return await _form_page(request, caller, schedule_from(schedule), schedule.id)
 
 

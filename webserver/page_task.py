@@ -11,6 +11,7 @@ from webserver.api_tasks import RETRIED, idempotency_key, retry
 from webserver.body import identifier, one_of
 from webserver.context import MASTER, Caller
 from webserver.forms import filters, link, own_form, see
+from webserver.offered import may_steer, retriable
 from webserver.page_draft import draft_from
 from webserver.page_frame import framed
 from webserver.page_queue import show_queue
@@ -77,7 +78,8 @@ async def show_task(request: web.Request, caller: Caller) -> web.StreamResponse:
         more=page.next and link(path, {"state": state, "cursor": page.next} | kept),
         state=state,
         by_state={name: link(path, {"state": name} | kept) for name in ("", *RunState)},
-        retriable={name: task.counts[name] for name in RETRIED if task.counts.get(name)},
+        may_steer=may_steer(caller, task),
+        retriable=retriable(caller, task),
         retry_key=uuid.uuid4().hex,
         still=still,
         refresh_s=None if ended or still else REFRESH_S,

@@ -38,7 +38,8 @@ class Use(Struct):
 class HostGroupView(Struct):
     """`problem`: why the group names no hosts now, in a sentence; None: it can be resolved.
 
-    `count` and `nodeset` are what it names now; `used_by` is None in lists.
+    `count` and `nodeset` are what it names now; `used_by`, and `may_run` (may who asks run scripts
+    on all of these hosts?), are None in lists.
     """
 
     name: str
@@ -50,6 +51,7 @@ class HostGroupView(Struct):
     nodeset: str
     problem: str | None = None
     used_by: list[Use] | None = None
+    may_run: bool | None = None
 
 
 class HostGroups(Struct):

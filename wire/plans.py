@@ -103,10 +103,19 @@ class PlanStepView(Struct):
     tasks: list[PlanTaskView]
 
 
+class PlanRights(Struct):
+    """What the person who asks may do with a plan. `cancel` counts while it goes on; `resume`, once
+    it failed or was cancelled, has the `hosts` that may be named: failed, all."""
+
+    cancel: bool
+    resume: list[str]
+
+
 class PlanView(Struct):
     """`step`: the number of the present step, from 1, or of the last that began.
 
-    `reason`: why it ended as it did. `owner`: with whose rights its steps begin.
+    `reason`: why it ended as it did. `owner`: with whose rights its steps begin. `may` is there
+    when one plan was asked for.
     """
 
     id: str
@@ -122,6 +131,7 @@ class PlanView(Struct):
     cancelled_by: str | None = None
     schedule: str | None = None  # id of the schedule that made it
     due_at: str | None = None
+    may: PlanRights | None = None
 
 
 class PlanLine(Struct):

@@ -145,7 +145,8 @@ class PreviewView(Struct):
 class ScheduleView(Struct):
     """`state`: active, paused, ended (it is never due again). `next_at`: the next due instant.
 
-    `reason`: of paused, who paused it. `revision` grows with each edit.
+    `reason`: of paused, who paused it. `revision` grows with each edit. `may_steer`, of one that
+    was asked for: may who asks edit, pause, resume, run and delete it?
     """
 
     id: str
@@ -168,6 +169,7 @@ class ScheduleView(Struct):
     next_local: str | None
     last: "FiringView | None" = None
     plan: dict[str, Any] | None = None
+    may_steer: bool | None = None
 
 
 class Run(Struct):

@@ -79,6 +79,7 @@ class AgentView(Struct):
     reason: str = ""  # of a standing other than enrolled
     joined_by: str = ""  # name of the join token that it came with
     fingerprint: str | None = None  # of its key; of a host that waits, or asked for alone
+    may_run: bool | None = None  # may who asks run scripts on it? Only of one that was asked for
 
 
 class WaveView(Struct):
@@ -91,6 +92,18 @@ class WaveView(Struct):
     of: int
     released: int
     resume_at: str | None = None
+
+
+class TaskRights(Struct):
+    """What the person who asks may do with a task: what is not here is refused with 403.
+
+    `steer`: cancel, pause, resume and change it; of a queue also add items, close it and put
+    runs back. `retry`: the states of runs that a retry may name. Whether it can be done just now,
+    the state of the task says.
+    """
+
+    steer: bool
+    retry: list[str]
 
 
 class TaskView(Struct):
@@ -114,6 +127,7 @@ class TaskView(Struct):
     plan: str | None = None  # id of the plan of which it is a step's task
     mode: str = "fan_out"  # or "queue"
     queue: QueueView | None = None  # of a queue; events leave it out
+    may: TaskRights | None = None  # of one task that a person has asked for, not in lists or events
 
 
 class RunView(Struct):
@@ -152,9 +166,13 @@ class PastState(Struct):
 
 
 class OneRun(RunView):
-    """A run that was asked for by itself; `history` has the oldest first."""
+    """A run that was asked for by itself; `history` has the oldest first.
+
+    `may_cancel`: whether the person who asks has the right to, while it has not ended.
+    """
 
     history: list[PastState] = []
+    may_cancel: bool | None = None
 
 
 class GroupView(Struct):

@@ -40,6 +40,12 @@ ROUTES = [
     DOC.read_text(), re.MULTILINE)
 ]  # fmt: skip
 KEPT: dict[tuple[Build, str], Request] = {}
+STEERED = [
+    row
+    for row in ROUTES
+    if re.match(r"POST /(tasks|schedules|plans)/{", row.route)
+    and not row.route.endswith("/put-back")  # shown only where a host has failed at an item
+]
 METHODS = re.findall(r"^\| `([a-z_]+(?:\([a-z_]+\))?)` \| ([a-z, ]+) \|", DOC.read_text(), re.M)
 
 
@@ -111,6 +117,50 @@ def test_an_operator_with_a_limit_may_change_nothing_elsewhere(fleet, things, ca
     walk(fleet, things, callers, callers["lisa"], lambda row: REFUSED, rows)
 
 
+def test_pages_of_what_others_do_offer_a_limited_operator_nothing_to_press_there(
+    fleet, things, callers
+):
+    lisa, things.where = callers["lisa"], OUTSIDE
+    walk(
+        fleet,
+        things,
+        callers,
+        lisa,
+        lambda row: REFUSED if row.limited and "{" in row.route else expected(row, lisa),
+        [row for row in ROUTES if row.route.startswith("GET ") and not row.limited],
+    )
+
+
+@pytest.mark.parametrize("where", [WITHIN, OUTSIDE])
+@pytest.mark.parametrize("name", ["bob", "otto", "lisa", "alice"])
+def test_a_page_offers_just_what_is_not_refused(fleet, things, callers, name, where):
+    things.where = where
+    check_offers(fleet, things, callers[name])
+
+
+def test_a_page_offers_a_limited_operator_what_their_own_things_take(fleet, things, callers):
+    lisa = callers["lisa"]
+    check_offers(fleet, replace(things, api=fleet.connect(lisa.token), where=WITHIN), lisa)
+
+
+def check_offers(fleet: Fleet, things: Things, caller: Caller) -> None:
+    """Of each act on a task, a run, a schedule or a plan: its page has the button, or else it is
+    refused."""
+    api, wrong = fleet.connect(None), []
+    for row in STEERED:
+        example = EXAMPLES[row.route]
+        request = example.build(things, caller)
+        path = placed(row, request)
+        page = path.rpartition("/")[0]
+        shown = answered(api, "GET", page, None, browser(caller, row, request)[0])
+        assert shown.status == 200, f"GET {page}: {told(shown)}"
+        offered = {way for _, way in offers_of(page, shown.body.decode())}
+        came, answer = attempt(api, row, example, request, caller)
+        if (path in offered) != (came == ADMITTED):
+            wrong.append(f"{row.route}: offered is {path in offered}, and {came}: {told(answer)}")
+    assert not wrong, "\n".join(wrong)
+
+
 def expected(row: Row, caller: Caller) -> str:
     if row.least == "anyone":
         return ADMITTED
@@ -179,9 +229,7 @@ def attempt(
     api: Api, row: Row, example: Example, request: Request, caller: Caller
 ) -> tuple[str, Answer]:
     """What comes of it, and the answer."""
-    method, _, path = row.route.partition(" ")
-    for name, value in request.places.items():
-        path = path.replace(f"{{{name}}}", value)
+    method, path = row.route.partition(" ")[0], placed(row, request)
     path += f"?{request.query}" if request.query else ""
     if row.route in API:
         headers = program(caller, example)
@@ -198,6 +246,14 @@ def attempt(
     if answer.status == 403:
         return REFUSED, answer
     return ADMITTED if answer.status < 400 else "neither", answer
+
+
+def placed(row: Row, request: Request) -> str:
+    """The path of the route, about the things of the request."""
+    path = row.route.partition(" ")[2]
+    for name, value in request.places.items():
+        path = path.replace(f"{{{name}}}", value)
+    return path
 
 
 def program(caller: Caller, example: Example) -> dict[str, str]:

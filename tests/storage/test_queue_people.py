@@ -394,6 +394,20 @@ def test_a_limited_operator_retries_queues_that_mean_hosts_within_the_limit_now(
     assert retry(site, OTTO, across)
 
 
+def test_a_queue_says_just_what_is_not_refused(site):
+    across, inside = site.submit(items=["a"]), site.submit(targets="@env:staging", items=["a"])
+
+    def told(task):
+        may = site.desk.get_task(OTTO, ById(AUTH, task)).may
+        return may.steer, "FAILED" in may.retry
+
+    assert (told(across), told(inside)) == ((False, False), (True, True))
+    site.label(site.db1, "staging")
+    assert told(across) == (True, True)
+    site.label(site.web01, "prod")
+    assert (told(across), told(inside)) == ((False, False), (True, True))
+
+
 def test_what_a_limited_operator_retries_stays_within_the_limit(site):
     again = retry(site, OTTO, failed(site, targets="web01,web02"))
     site.label(site.web01, "prod")

@@ -156,3 +156,83 @@ def test_it_steers_tasks_that_are_wholly_within(office, word):
     with pytest.raises(Forbidden, match="other hosts than db1"):
         steer(across)
     assert office.desk.get_task(OTTO, ById(AUTH, across)) == before
+
+
+# ---- what a view says beforehand
+
+
+BOB = Person("bob", "viewer")
+EVERY = ["FAILED", "TIMEOUT", "SKIPPED", "UNKNOWN", "CANCELLED"]
+
+
+def told(office, person, task):
+    may = office.desk.get_task(person, ById(AUTH, task)).may
+    return may.steer, may.retry
+
+
+def is_refused(act):
+    try:
+        act()
+    except Forbidden:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("targets", ["web01", "web*", "web01,db1", "db1"])
+def test_a_task_says_just_what_is_not_refused(office, targets):
+    task = submit(office, ALICE, targets)
+    within = "db1" not in targets
+    assert told(office, BOB, task) == (False, [])
+    assert told(office, ALICE, task) == (True, EVERY)
+    assert told(office, OTTO, task)[0] is within
+    for act in (
+        lambda: office.desk.pause_task(OTTO, ById(AUTH, task), by()),
+        lambda: office.desk.resume_task(OTTO, ById(AUTH, task), by()),
+        lambda: office.desk.cancel_task(OTTO, ById(AUTH, task), by()),
+    ):
+        assert is_refused(act) is not within
+    office.desk.cancel_task(ALICE, ById(AUTH, task), by())
+    again = RetryTask(AUTH, task, ["CANCELLED"])
+    assert ("CANCELLED" in told(office, OTTO, task)[1]) is within
+    assert is_refused(lambda: office.desk.retry_task(OTTO, again, by())) is not within
+
+
+def test_a_task_says_for_each_state_whether_it_may_be_retried(office):
+    task = submit(office, ALICE, "web01,db1")
+    runs = {run.hostname: run.id for run in office.house.store.runs(task, 10).wait().items}
+    office.desk.cancel_run(ALICE, ById(AUTH, runs["web01"]), by())
+    assert told(office, OTTO, task) == (False, EVERY)
+    office.desk.cancel_run(ALICE, ById(AUTH, runs["db1"]), by())
+    assert told(office, OTTO, task) == (False, EVERY[:-1])
+
+
+def test_a_run_says_whether_it_may_be_cancelled(office):
+    task = submit(office, ALICE, "web01,db1")
+    for run in office.house.store.runs(task, 10).wait().items:
+        may = [
+            office.desk.get_run(person, ById(AUTH, run.id)).may_cancel
+            for person in (ALICE, OTTO, BOB)
+        ]
+        assert may == [True, run.hostname == "web01", False]
+
+
+def test_a_host_says_whether_scripts_may_be_run_there(office):
+    for id, otto in ((office.web01, True), (office.db1, False)):
+        may = [
+            office.board.get_agent(person, ById(AUTH, id)).may_run for person in (ALICE, OTTO, BOB)
+        ]
+        assert may == [True, otto, False]
+
+
+def test_a_limit_that_cannot_be_resolved_lets_nothing_be_done(office):
+    task = submit(office, ALICE, "web01")
+    lost = Person("otto", "operator", "gone01")
+    assert told(office, lost, task) == (False, [])
+    assert office.board.get_agent(lost, ById(AUTH, office.web01)).may_run is False
+
+
+def test_lists_and_changes_do_not_say_what_may_be_done(office):
+    task = submit(office, ALICE, "web01")
+    (listed,) = office.board.get_tasks(OTTO, ListTasks(AUTH)).items
+    assert listed.may is None
+    assert office.desk.pause_task(OTTO, ById(AUTH, task), by()).may is None

@@ -65,6 +65,9 @@ class Town:
     def remove(self, id):
         return self.desk.remove_schedule(self.world.alice, ById(AUTH, id), ACT)
 
+    def may_steer(self, id):
+        return self.desk.get_schedule(self.world.alice, ById(AUTH, id)).may_steer
+
     def run(self, id, key=None):
         return self.desk.run_schedule(self.world.alice, RunSchedule(AUTH, id, key), ACT)
 
@@ -241,6 +244,7 @@ def test_a_limited_operator_schedules_plans_of_their_hosts_alone(town):
     for act in (town.pause, town.run, town.remove):
         with pytest.raises(Forbidden, match="db1"):
             act(others.id)
+    assert (town.may_steer(others.id), town.may_steer(mine.id)) == (False, True)
 
 
 def test_it_makes_a_plan_for_each_due_instant(town):
