@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
+from webserver.blanked import SECRETS, blanked
 from webserver.refusals import RequestTimeout
 from wire.errors import InvalidValue, Malformed, NotFound, TooLarge
 
@@ -27,7 +28,6 @@ IDENTIFIER = r"[0-9A-Za-z_.-]{1,128}"
 
 _IDENTIFIER = re.compile(IDENTIFIER)
 _CUT_OFF = "the body is cut off, or not encoded as its headers say"
-_NEVER_QUOTED = frozenset({"secrets", "secret_files"})
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 _PLACE = re.compile(r" - at `(\$[^`]*)`$|$")
@@ -190,10 +190,10 @@ def _misfit(message: str, loaded: Any) -> Malformed:
         return Malformed(f"the body is {_noun(expected[2] if expected else '?')}; it takes {right}")
     field = re.split(r"[.\[]", path.removeprefix("$."))[0]
     where = path.removeprefix("$.").replace("[...]", "")
-    if field in _NEVER_QUOTED:
+    if field in SECRETS:
         return Malformed(f"{where} takes {right}", field=field)
     value = loaded.get(field) if isinstance(loaded, dict) else None
-    given = json.dumps(value, ensure_ascii=False)
+    given = blanked(json.dumps(value, ensure_ascii=False)).text
     return Malformed(f"{where} takes {right}, and {field} is {_short(given)}", field=field)
 
 

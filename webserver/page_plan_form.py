@@ -13,11 +13,11 @@ from webserver.plan_draft import (
     PlanDraft,
     change,
     fresh_plan,
-    hide_secrets,
     plan_from,
     plan_of_form,
     spec_of,
 )
+from webserver.plan_secrets import hide_secrets
 from wire.errors import Refusal, Unauthenticated
 from wire.plans import PlanSpec
 from wire.requests import ById
@@ -36,24 +36,31 @@ async def submit_form(request: web.Request, caller: Caller) -> web.StreamRespons
     form = await own_form(request)
     draft = plan_of_form(form)
     if change(draft, form.word("do")):
-        return await _page(request, caller, draft)
+        return await _again(request, caller, draft)
     spec = spec_of(draft)
     if draft.is_wrong:
-        return await _page(request, caller, draft, 422)
+        return await _again(request, caller, draft, 422)
     try:
         added = await submit(request.app[MASTER], caller, spec, idempotency_key([draft.key]))
     except Unauthenticated:
         raise
     except Refusal as refusal:
         draft.blame(refusal.field, refusal.message)
-        return await _page(request, caller, draft, refusal.status)
+        return await _again(request, caller, draft, refusal.status)
     return see(f"/plans/{added.id}")
+
+
+async def _again(
+    request: web.Request, caller: Caller, draft: PlanDraft, status: int = 200
+) -> web.Response:
+    """With what was typed."""
+    await hide_secrets(request.app[MASTER], caller, draft)
+    return await _page(request, caller, draft, status)
 
 
 async def _page(
     request: web.Request, caller: Caller, draft: PlanDraft, status: int = 200
 ) -> web.Response:
-    hide_secrets(draft)
     return await framed(
         request,
         caller,

@@ -13,7 +13,8 @@ from webserver.draft_saved import DraftSaved, shown_saved
 from webserver.forms import filters, own_form, see
 from webserver.page_draft import draft_from
 from webserver.page_frame import framed
-from webserver.plan_draft import MAX_STEPS, NEEDS, change, hide_secrets
+from webserver.plan_draft import MAX_STEPS, NEEDS, change
+from webserver.plan_secrets import hide_secrets
 from webserver.rendering import render
 from webserver.schedule_draft import (
     KINDS,
@@ -98,12 +99,12 @@ async def _submit(request: web.Request, caller: Caller, id: str | None) -> web.S
     form = await own_form(request)
     draft = schedule_of_form(form)
     if draft.plan is not None and change(draft.plan, form.word("do")):
-        return await _form_page(request, caller, draft, id)
+        return await _again(request, caller, draft, id)
     spec = spec_of(draft)
     if form.word("do") == "preview":
-        return await _form_page(request, caller, draft, id)
+        return await _again(request, caller, draft, id)
     if draft.is_wrong:
-        return await _form_page(request, caller, draft, id, 422)
+        return await _again(request, caller, draft, id, 422)
     try:
         check_sizes(spec.task, spec.plan)
         saved = await _save(request, caller, draft, id)
@@ -111,8 +112,17 @@ async def _submit(request: web.Request, caller: Caller, id: str | None) -> web.S
         raise
     except Refusal as refusal:
         draft.blame(refusal.field, refusal.message)
-        return await _form_page(request, caller, draft, id, refusal.status)
+        return await _again(request, caller, draft, id, refusal.status)
     return see(f"/schedules/{saved.id}")
+
+
+async def _again(
+    request: web.Request, caller: Caller, draft: ScheduleDraft, id: str | None, status: int = 200
+) -> web.Response:
+    """With what was typed."""
+    if draft.plan is not None:
+        await hide_secrets(request.app[MASTER], caller, draft.plan)
+    return await _form_page(request, caller, draft, id, status)
 
 
 async def _save(
@@ -134,8 +144,6 @@ async def _form_page(
     status: int = 200,
 ) -> web.Response:
     preview = await _preview(request, caller, draft)
-    if draft.plan is not None:
-        hide_secrets(draft.plan)
     return await framed(
         request,
         caller,

@@ -35,13 +35,16 @@ class StepDraft:
 @dataclass
 class PlanDraft:
     """`text`: the plan as JSON, instead of steps. `key` makes sending the form twice harmless.
-    `errors[""]` belongs to no field."""
+    `errors[""]` belongs to no field. `asks_secrets`: the text has places for secrets;
+    `took_out_secrets`: what was typed there is not in it any more."""
 
     name: str = ""
     steps: list[StepDraft] = field(default_factory=list)
     text: str | None = None
     key: str = ""
     errors: dict[str, str] = field(default_factory=dict)
+    asks_secrets: bool = False
+    took_out_secrets: bool = False
 
     def blame(self, name: str | None, sentence: str) -> None:
         """Put a sentence beside the field that it is about."""
@@ -55,8 +58,6 @@ class PlanDraft:
             self.steps[int(place[1])].errors[known] = said
         else:
             self.errors["name" if name == "name" else ""] = sentence
-
-    asks_secrets: bool = False
 
     @property
     def is_wrong(self) -> bool:
@@ -143,25 +144,14 @@ def plan_from(spec: PlanSpec) -> PlanDraft:
     ]
     if msgspec.to_builtins(spec_of(draft)) != msgspec.to_builtins(spec) or draft.is_wrong:
         draft.text = as_json(spec)
-    hide_secrets(draft)
+    draft.asks_secrets = any(_asks_secrets(task) for step in spec.steps for task in step.tasks)
     return draft
 
 
-def hide_secrets(draft: PlanDraft) -> None:
-    """Before it is shown: no page has the values of secrets, also of what was typed just now."""
-    if draft.text is None:
-        return
-    try:
-        spec = parse_json(draft.text.encode(), PlanSpec)
-    except (Malformed, InvalidValue):
-        return
-    tasks = [task for step in spec.steps for task in step.tasks]
-    for task in tasks:
-        task.secrets = dict.fromkeys(task.secrets, "")
-        task.secret_files = dict.fromkeys(task.secret_files, "")
-    draft.asks_secrets = any(task.secrets or task.secret_files for task in tasks)
-    if draft.asks_secrets:
-        draft.text = as_json(spec)
+def _asks_secrets(task: Submission) -> bool:
+    """The master has taken out the values of those that it keeps, also of parameters."""
+    saved = {} if task.saved is None else task.saved.parameters
+    return bool(task.secrets or task.secret_files or not all(saved.values()))
 
 
 def as_json(spec: PlanSpec) -> str:

@@ -1,6 +1,7 @@
 """Plans through the API and in pages: submitted by a form that grows, watched, cancelled,
 resumed."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from wire.plans import (
     PlanView,
 )
 from wire.requests import Submission
+from wire.scripts import Parameter, ScriptView, VersionView
 from wire.views import Page
 
 PLAN = "01a1fe4785c815f82c4a18a55ebc74a5"
@@ -81,7 +83,52 @@ async def test_it_never_puts_secrets_back_into_the_page(browser, master):
     assert master.asked("add_plan")[0].spec == spec
     assert "TOKEN" in page
     assert "correct horse" not in page
-    assert "empty values here: type them" in page
+    assert "Type the values of its secrets again: they are never put back into a page." in page
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda text: text, lambda text: text[:-1], lambda text: "x" + text]
+)
+@pytest.mark.parametrize("path", ["/plans/new", "/schedules/new"])
+async def test_it_never_puts_secrets_of_a_text_back_that_it_cannot_read(
+    browser, master, path, spoil
+):
+    master.answer("add_plan", InvalidValue("name is taken", field="name"))
+    master.answer("add_schedule", InvalidValue("name is taken", field="name"))
+    master.answer("preview_schedule", InvalidValue("it never comes"))
+    task = {"secrets": {"TOKEN": "correct horse"}, "secret_files": {"KEY": "battery\nstaple"}}
+    tree = {"name": "ship", "steps": [{"name": "try", "tasks": [task | {"targets": "@*"}]}]}
+    given = {"spec": spoil(msgspec.json.encode(tree).decode()), "key": "k1"}
+    if path.startswith("/schedules"):
+        given |= {"name": "nightly", "what": "plan", "kind": "cron", "cron": "0 3 * * *"}
+    response = await send(browser, path, given, path)
+    page = await response.text()
+    assert response.status == 422
+    assert "TOKEN" in page
+    assert not re.search("correct horse|staple", page)
+    assert "Type the values of its secrets again" in page
+
+
+async def test_it_keeps_the_parameters_of_saved_scripts_that_are_no_secrets(browser, master):
+    parameters = [Parameter("env"), Parameter("password", "secret")]
+    version = VersionView(1, "online", "", 4, "", "alice", NOW, parameters)
+    view = ScriptView("deploy", "", False, 1, 1, "alice", NOW, [version], [])
+    master.answer("get_script", view)
+    master.answer("add_plan", InvalidValue("name is taken", field="name"))
+    saved = {"script": "deploy", "parameters": {"env": "staging-7", "password": "correct horse"}}
+    tree = {
+        "name": "ship",
+        "steps": [{"name": "try", "tasks": [{"saved": saved, "targets": "@*"}]}],
+    }
+    given = {"spec": msgspec.json.encode(tree).decode(), "key": "k1"}
+    page = await (await send(browser, "/plans/new", given)).text()
+    assert "staging-7" in page
+    assert "correct horse" not in page
+    assert "Type the values of its secrets again" in page
+    master.answer("get_script", Unavailable("the master does not answer"))
+    page = await (await send(browser, "/plans/new", given)).text()
+    assert "staging-7" not in page
+    assert "correct horse" not in page
 
 
 # ---- the API
