@@ -18,6 +18,7 @@ from master.filler import Filler
 from master.intake import to_wake
 from master.live import Live
 from master.mailbox import FEW, Mailbox, Parked, Window, Windows
+from master.plan import Plan
 from master.queue_board import Offer
 from master.queue_hub import QueueHub
 from master.records import Run, Task
@@ -204,6 +205,10 @@ class Dispatcher:
         self.queues.saw(changed)
         for agent in changed.wake:
             self.look(agent)
+
+    def plan_changed(self, plan: Plan) -> None:
+        """A plan was made, began a step, is being cancelled, goes on again or has ended."""
+        self._ring.publish("plan", plan)
 
     def _tell_queue(self, task: Task, moved: bool) -> None:
         self._ring.publish("task", task, moved=moved)

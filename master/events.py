@@ -15,6 +15,7 @@ from typing import Any
 from gevent.event import Event as Signal
 from msgspec import Struct
 
+from master.plan import Plan
 from master.records import Run, Task
 from wire.views import Event, EventsAnswer
 
@@ -22,13 +23,13 @@ KEPT = 50_000
 MOST_IN_ONE_ANSWER = 5_000
 MOST_RUNS = 200  # of one task in one answer; beyond, looking at the grid again is cheaper
 
-Record = Run | Task
+Record = Run | Task | Plan
 View = Callable[[Record], dict[str, Any]]
 
 
 class Change(Struct, frozen=True):
     n: int
-    kind: str  # task, run or output
+    kind: str  # task, run, output or plan
     record: Record
     moved: bool = False  # many runs of the task, which are not listed
 
@@ -102,10 +103,13 @@ class Ring:
 
 
 def _task_of(record: Record) -> str:
+    """ "" of a plan, which is no task's."""
+    if isinstance(record, Plan):
+        return ""
     return record.task if isinstance(record, Run) else record.id
 
 
 def _crowds(newest: dict[tuple[str, str], Change]) -> set[str]:
     """Tasks of which more runs changed than are told one by one; their own change says so."""
-    runs = Counter(_task_of(one.record) for one in newest.values() if one.kind != "task")
+    runs = Counter(one.record.task for one in newest.values() if isinstance(one.record, Run))
     return {task for task, n in runs.items() if n > MOST_RUNS and ("task", task) in newest}

@@ -9,15 +9,17 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from master import views
+from master import plan_views, views
 from master.changes import Hold
+from master.plan import Plan
 from master.records import Run, Task
 from master.roster import Roster
 from master.task import QUEUE, waiting_reason
 from master.waves import is_released
 from utils import iso
+from wire.plans import PlanLine
 from wire.states import AgentState, RunState
-from wire.views import AgentView, RunView
+from wire.views import AgentView, RunView, TaskView
 
 AnyRun = TypeVar("AnyRun", bound=RunView)
 
@@ -64,8 +66,13 @@ class Live:
         )
         return replace(view, reason=reason)
 
-    def event(self, record: Run | Task) -> dict[str, Any]:
+    def event(self, record: Run | Task | Plan) -> dict[str, Any]:
         """What readers of events get of a record: the same object as the API shows."""
-        view = views.run_view(record) if isinstance(record, Run) else views.task_view(record)
-        found: dict[str, Any] = msgspec.to_builtins(view)
+        found: dict[str, Any] = msgspec.to_builtins(_view(record))
         return found
+
+
+def _view(record: Run | Task | Plan) -> RunView | TaskView | PlanLine:
+    if isinstance(record, Run):
+        return views.run_view(record)
+    return plan_views.line(record) if isinstance(record, Plan) else views.task_view(record)

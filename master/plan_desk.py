@@ -19,6 +19,7 @@ from master.plan import AGAIN, Begin, present_parts
 from master.plan_book import PlanBook, Situation
 from master.plan_judge import PlanJudge
 from master.planner import Planner
+from master.planning import Advanced
 from master.reach import check_reach, reach_of, would_pass
 from master.rights import Person
 from master.roster import Roster
@@ -110,6 +111,7 @@ class PlanDesk:
         failpoint("plan_added")
         if made.created:
             log.info(f"plan {made.plan.id} ({made.plan.name}) of {person.name} accepted")
+            self._planner.tell(Advanced(plan=made.plan))
             self._planner.wake(made.plan.id)
         return PlanAdded(made.plan.id, made.created)
 
@@ -130,7 +132,8 @@ class PlanDesk:
         situation = self._book.situation(asked.id).wait()
         if situation.plan.state in RESUMABLE:
             self._aim_again(situation, asked.hosts, person)  # what could not begin is refused now
-        self._book.resume(asked.id, asked.hosts, person.name, owner_id(person), act).wait()
+        resume = self._book.resume(asked.id, asked.hosts, person.name, owner_id(person), act)
+        self._planner.tell(Advanced(plan=resume.wait()))
         log.info(f"plan {asked.id} resumed by {person.name}")
         self._planner.wake(asked.id)
         return self._book.view(asked.id).wait()

@@ -47,10 +47,11 @@ def page(reader: Reader, limit: int, cursor: str | None) -> Page:
     size = size_of(limit)
     plans = decoded(reader.rows("plans_newest_first", before=before, limit=size + 1))
     more = to_cursor(plans[size - 1].id) if len(plans) > size else None
-    return Page([_line(plan) for plan in plans[:size]], more)
+    return Page([line(plan) for plan in plans[:size]], more)
 
 
-def _line(plan: Plan) -> PlanLine:
+def line(plan: Plan) -> PlanLine:
+    """As lists and events have it."""
     return PlanLine(
         id=plan.id,
         name=plan.name,

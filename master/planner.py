@@ -164,8 +164,11 @@ class Planner:
         for opened in advanced.opened:
             log.info(f"plan {opened.task.plan} goes on with task {opened.task.id}")
             self._dispatcher.opened(opened.task, list(opened.waiting))
+        if advanced.plan is not None:
+            self._dispatcher.plan_changed(advanced.plan)
         if advanced.ended is not None:
             plan = advanced.ended
+            self._dispatcher.plan_changed(plan)
             log.info(f"plan {plan.id} ({plan.name}) ended: {plan.state} {plan.reason}".rstrip())
             for listener in self.listeners:
                 listener(plan)

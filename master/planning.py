@@ -68,11 +68,13 @@ class Opened(Struct, frozen=True):
 
 
 class Advanced(Struct, frozen=True):
-    """`again`: there is more to decide at once. `ended`: the plan has, just now."""
+    """`again`: there is more to decide at once. `plan`: as it is now, where it has changed and goes
+    on. `ended`: the plan has, just now."""
 
     opened: tuple[Opened, ...] = ()
     changed: tuple[Changed, ...] = ()
     again: bool = False
+    plan: Plan | None = None
     ended: Plan | None = None
 
 
@@ -107,11 +109,12 @@ def cancel(tx: Tx, id: str, act: Act) -> Advanced:
     plan = known(tx, id)
     if plan.ended_at is not None or plan.cancelled_by is not None:
         return Advanced()
-    _update(tx, replace(plan, cancelled_by=act.who))
+    cancelled = replace(plan, cancelled_by=act.who)
+    _update(tx, cancelled)
     _note(tx, act, plan)
     open_tasks = sorted(task for (task,) in tx.rows("open_tasks_of_plan", plan=id))
     changed = tuple(ledger.cancel_task(tx, task, act) for task in open_tasks)
-    return Advanced(changed=changed, again=True)
+    return Advanced(changed=changed, again=True, plan=cancelled)
 
 
 def resume(tx: Tx, id: str, again: str, owner: str, owner_id: str, act: Act) -> Plan:
@@ -177,7 +180,7 @@ def _begin(tx: Tx, plan: Plan, parts: Sequence[Part], aim: Aim) -> Advanced:
             made = intake.add_task(tx, placed.new, act).task
             opened.append(Opened(made, tuple(intake.to_wake(placed.new, made))))
     is_over = all(one.task.state in ENDED_TASK for one in opened)
-    return Advanced(opened=tuple(opened), again=is_over)
+    return Advanced(opened=tuple(opened), again=is_over, plan=moved)
 
 
 def _end(tx: Tx, plan: Plan, parts: Sequence[Part], end: End) -> Plan:

@@ -32,7 +32,8 @@ PAUSE_S = 0.2
 PAUSE_A_STREAM_S = 0.001  # with many streams longer: a thousand writes a second are enough
 MOST_RUNS = 200  # of one task in one batch; beyond, looking at the grid again is cheaper
 
-TASK, RUN = "task", "run"
+TASK, RUN, PLAN = "task", "run", "plan"
+WHOLE = (TASK, PLAN)  # kinds of which there are few; the others are of runs
 
 
 class Gone(Exception):
@@ -80,7 +81,7 @@ class Stream:
         """Never blocks: more than is kept for one client ends its stream."""
         if event.moved:
             self._gather(event.task)
-        if event.kind == TASK or event.task not in self._moved:
+        if event.kind in WHOLE or event.task not in self._moved:
             self._keep(event)
         if len(self._pending) > self._most:
             self.end()
@@ -119,7 +120,8 @@ class Stream:
 
     def _keep(self, event: Event) -> None:
         """Only the newest state of a thing; an event of a run also says how much output it has."""
-        key = (TASK if event.kind == TASK else RUN, event.data.get("id", event.id))
+        kind = event.kind if event.kind in WHOLE else RUN
+        key = (kind, event.data.get("id", event.id))
         earlier = self._pending.get(key)
         if earlier is None:
             self._pending[key] = event
@@ -130,7 +132,7 @@ class Stream:
         self._pending[key] = msgspec.structs.replace(newest, kind=kind)
 
     def _count(self, event: Event) -> None:
-        if event.kind == TASK:
+        if event.kind in WHOLE:
             return
         self._runs[event.task] += 1
         if self._runs[event.task] > MOST_RUNS:
@@ -143,7 +145,7 @@ class Stream:
             self._pending = {
                 key: event
                 for key, event in self._pending.items()
-                if event.kind == TASK or event.task != task
+                if event.kind in WHOLE or event.task != task
             }
 
     def _clear(self) -> None:
@@ -233,13 +235,13 @@ class Hub:
         }
         crowds = self._crowds(answer.events, listeners)
         for event in answer.events:
-            if event.kind == TASK or event.task not in crowds:
+            if event.kind in WHOLE or event.task not in crowds:
                 for stream in listeners[event.task]:
                     stream.put(event)
 
     def _crowds(self, events: list[Event], listeners: dict[str, list[Stream]]) -> set[str]:
         """Tasks of which more runs changed than so many listeners can be told one by one."""
-        runs = Counter(event.task for event in events if event.kind != TASK)
+        runs = Counter(event.task for event in events if event.kind not in WHOLE)
         crowds = {task for task, n in runs.items() if n * len(listeners[task]) > MOST_PUT}
         for task in crowds:
             for stream in listeners[task]:

@@ -269,9 +269,10 @@ class Page(Struct):
 
 
 class Event(Struct):
-    """One change. `id` is "<master start id>-<n>"; kind is task, run or output.
+    """One change. `id` is "<master start id>-<n>"; kind is task, run, output or plan.
 
-    `data` is a TaskView without script for a task, otherwise a RunView. `moved`, of a task:
+    `data` is a TaskView without script for a task, a PlanLine for a plan (whose `task` is ""),
+    otherwise a RunView. `moved`, of a task:
     many of its runs changed together and have no events of their own; get its grid again.
     """
 

@@ -39,6 +39,22 @@ def test_a_plan_is_typed_and_submitted_without_javascript(plain: Page, fleet: Fl
     expect(plain.get_by_role("listitem").filter(has_text="3. last")).to_contain_text("succeeded")
 
 
+def test_a_list_of_plans_hears_of_a_new_one_and_of_its_end_without_asking(
+    page: Page, fleet: Fleet, tmp_path: Path
+):
+    page.goto(f"{fleet.url}/plans")
+    expect(page.get_by_role("heading", name="Plans")).to_be_visible()
+    gate = tmp_path / "gate"
+    script = f"while [ ! -e {gate} ]; do sleep 0.05; done"
+    step = {"name": "build", "tasks": [{"script": script, "targets": "web01"}]}
+    body = {"name": "heard of", "steps": [step]}
+    assert fleet.api.call("POST", "/api/v1/plans", body).status == 201
+    row = page.get_by_role("row").filter(has_text="heard of")
+    expect(row).to_contain_text("running")
+    gate.touch()
+    expect(row).to_contain_text("succeeded")
+
+
 def test_a_plan_is_followed_and_resumed_where_it_failed(page: Page, fleet: Fleet, tmp_path: Path):
     gate, mended = tmp_path / "gate", tmp_path / "mended"
     page.get_by_role("link", name="Plans").click()

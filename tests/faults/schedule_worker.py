@@ -16,6 +16,7 @@ from master.clock import SteadyClock  # noqa: E402
 from master.composer import Composer  # noqa: E402
 from master.dispatch import Dispatcher  # noqa: E402
 from master.live import Live  # noqa: E402
+from master.plan import Plan  # noqa: E402
 from master.plan_judge import PlanJudge  # noqa: E402
 from master.planner import Planner  # noqa: E402
 from master.records import Task  # noqa: E402
@@ -35,6 +36,8 @@ class Silent(Dispatcher):
     def opened(self, task: Task, agents: list[str], queues: Sequence[QueueState] = ()) -> None: ...
 
     def apply(self, changed: Changed) -> None: ...
+
+    def plan_changed(self, plan: Plan) -> None: ...
 
 
 def main(path: str) -> None:

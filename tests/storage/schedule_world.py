@@ -18,6 +18,7 @@ from master.changes import Changed, QueueState
 from master.composer import Composer
 from master.dispatch import Dispatcher
 from master.live import Live
+from master.plan import Plan
 from master.plan_judge import PlanJudge
 from master.planner import Planner
 from master.records import Task
@@ -71,10 +72,11 @@ class Facts(Struct):
 
 
 class Silent(Dispatcher):
-    """Wakes nobody."""
+    """Wakes nobody. `told`: the states of plans that readers of events would hear of."""
 
     def __init__(self) -> None:
         self.listeners = []
+        self.told: list[tuple[str, str]] = []
 
     def opened(self, task: Task, agents: list[str], queues: Sequence[QueueState] = ()) -> None:
         self._tell(task)
@@ -82,6 +84,9 @@ class Silent(Dispatcher):
     def apply(self, changed: Changed) -> None:
         for task in changed.tasks:
             self._tell(task)
+
+    def plan_changed(self, plan: Plan) -> None:
+        self.told.append((plan.state, plan.steps[plan.step].name))
 
     def _tell(self, task: Task) -> None:
         for listener in self.listeners:

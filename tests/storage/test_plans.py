@@ -58,6 +58,7 @@ def test_it_begins_a_step_once_with_all_its_tasks(house, agents):
     found = aim(house.store, plan.id, make_task(agents[:1]), make_task(agents[1:]))
     first = house.store.plans.advance(plan.id, found).wait()
     assert [one.waiting for one in first.opened] == [(agents[0],), (agents[1],)]
+    assert (first.plan.id, first.plan.attempt) == (plan.id, 1)
     assert house.store.plans.advance(plan.id, found).wait() == Advanced()
     assert house.sql("SELECT COUNT(*) FROM tasks WHERE plan = ?", plan.id) == [(2,)]
 
@@ -122,6 +123,7 @@ def test_cancelling_stops_what_runs_and_begins_nothing_more(house, agents):
     house.run_one(agents[0])
     first = house.store.plans.cancel(plan.id, by("bob")).wait()
     assert (first.again, len(first.changed)) == (True, 2)
+    assert (first.plan.cancelled_by, first.plan.state) == ("bob", PlanState.RUNNING)
     assert house.store.plans.advance(plan.id, None).wait() == Advanced()  # one still runs
     assert house.store.plans.cancel(plan.id, by("bob")).wait() == Advanced()
     (run,) = (id for (id,) in house.sql("SELECT id FROM runs WHERE state = 'RUNNING'"))

@@ -257,6 +257,7 @@ def test_it_makes_a_plan_for_each_due_instant(town):
     (firing,) = town.firings(made.id).items
     assert (firing.plan, firing.plan_state, firing.task) == (plan.id, "RUNNING", None)
     assert plan.due_at == firing.due_at
+    assert town.world.processes[0].dispatcher.told == [("RUNNING", "s0")]
     town.pass_s(60)
     assert town.states(made.id) == ["fired", "skipped"]
     assert f"plan {plan.id} has not ended" in town.firings(made.id).items[0].reason

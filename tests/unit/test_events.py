@@ -3,7 +3,7 @@
 from typing import Any
 
 from master.events import MOST_RUNS, Ring
-from tests.factories import make_run
+from tests.factories import make_plan, make_run
 from tests.unit.test_mailbox import make_task
 
 
@@ -76,6 +76,17 @@ def test_it_tells_of_very_many_runs_of_a_task_only_that_they_moved() -> None:
         ("run", "few", False),
     ]
     assert not ring.since(told.next).events
+
+
+def test_it_tells_of_plans_which_are_of_no_task() -> None:
+    ring = Ring(lambda record: {"id": record.id}, kept=10 * MOST_RUNS)
+    start = ring.since(None).next
+    for _ in range(2):
+        for n in range(MOST_RUNS + 1):
+            ring.publish("plan", make_plan(id=f"p{n}"))
+    told = ring.since(start).events
+    assert {(event.kind, event.task, event.moved) for event in told} == {("plan", "", False)}
+    assert [event.data["id"] for event in told] == [f"p{n}" for n in range(MOST_RUNS + 1)]
 
 
 def test_it_tells_of_each_run_while_they_are_not_too_many_or_their_task_says_nothing() -> None:

@@ -389,3 +389,24 @@ async def test_it_shows_the_task_afresh_to_each_client(client, master, ring):
     master.answer("get_task", make_task(state="SUCCEED"))
     async with client.get(URL) as response:
         assert (await next_event(response))[2]["state"] == "SUCCEED"
+
+
+async def test_changes_of_plans_are_among_those_of_all_tasks_and_of_no_one_task(client, ring):
+    async with client.get(URL) as of_task, client.get(ALL) as of_all:
+        await next_event(of_task)
+        await next_event(of_all)
+        ring.publish("plan", task="", id="p1", state="RUNNING")
+        ring.publish("run", n=1)
+        assert await next_event(of_all) == ("plan", "m-1", {"id": "p1", "state": "RUNNING"})
+        assert await next_event(of_task) == ("run", "m-2", {"n": 1})
+
+
+async def test_many_plans_that_change_are_sent_one_by_one():
+    stream = Stream(None, CALLER, "m-0", lambda: None)
+    for n in range(2 * MOST_RUNS):
+        stream.put(Event(f"m-{n}", "plan", "", {"id": f"p{n}"}))
+    stream.put(Event("m-1000", "plan", "", {"id": "p0", "state": "SUCCEED"}))
+    batch = await stream.take(60)
+    assert batch is not None
+    assert (batch.moved, len(batch.events)) == ([], 2 * MOST_RUNS)
+    assert batch.events[-1].data == {"id": "p0", "state": "SUCCEED"}

@@ -4,9 +4,9 @@
 import { Feed } from "./feed.js";
 
 /**
- * What a page wants to hear of: a task with all its runs, or ("") of all tasks without runs.
- * `since` is the position of what it shows; "" when it does not know.
- * @typedef {{task: string, since: string}} Wish
+ * What a page wants to hear of: a task with all its runs, or ("") of all tasks without runs; or
+ * where `plan` is given of that plan and its tasks, or ("") of all plans without tasks. `since` is the position of what it shows; "" when it does not know.
+ * @typedef {{task: string, plan?: string, since: string}} Wish
  */
 /** @typedef {{changes?: import("./feed.js").Change[], link?: import("./feed.js").Link}} News */
 
@@ -49,6 +49,11 @@ export class Audience {
 /** @param {import("./feed.js").Change} change @param {Wish} wish */
 function concerns({ kind, data }, wish) {
   if (kind === "reset") return true;
+  if (wish.plan !== undefined) {
+    if (wish.plan === "") return kind === "plan";
+    return (kind === "plan" ? data.id : data.plan) === wish.plan;
+  }
+  if (kind === "plan") return false;
   if (wish.task === "") return kind === "task" || kind === "moved";
   return (kind === "task" ? data.id : data.task) === wish.task;
 }

@@ -22,12 +22,14 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 
 /**
  * Hear of changes, with one connection for all tabs where the browser has workers that tabs
- * share. Ends and begins with the page, also when it comes back from the history.
+ * share. Ends and begins with the page, also when it comes back from the history. A page of plans
+ * hears of them instead.
  * @param {string} task "" for all tasks, without their runs
  * @param {(changes: import("./feed.js").Change[]) => void} onChanges
  */
 export function follow(task, onChanges) {
-  const wish = { task, since: main.dataset.since ?? "" };
+  const { plan, since = "" } = main.dataset;
+  const wish = { task, plan, since };
   /** @param {import("./audience.js").News} news */
   const hear = ({ link, changes }) => {
     if (link) showLink(link);
@@ -37,7 +39,7 @@ export function follow(task, onChanges) {
   join(wish);
   addEventListener("pagehide", leave);
   addEventListener("pageshow", (event) => {
-    if (event.persisted) join({ task, since: "" });
+    if (event.persisted) join({ task, plan, since: "" });
   });
 }
 
@@ -124,10 +126,10 @@ async function takeOver() {
 
 /** Count the seconds of what is under way. */
 function tick() {
-  const shown = document.getElementById("elapsed");
-  if (!shown?.dataset.from) return;
-  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(shown.dataset.from)) / 1000));
-  shown.textContent = spell(seconds);
+  for (const shown of document.querySelectorAll("[data-from]")) {
+    const from = Date.parse(shown.getAttribute("data-from") ?? "");
+    shown.textContent = spell(Math.max(0, Math.round((Date.now() - from) / 1000)));
+  }
 }
 
 /** As the server spells durations. */
@@ -145,7 +147,7 @@ function spell(/** @type {number} */ seconds) {
 }
 
 setInterval(tick, 1000);
-if (main.dataset.live === "tasks") follow("", refresh);
+if (main.dataset.live === "tasks" || main.dataset.live === "plans") follow("", refresh);
 if (main.dataset.live === "queue") follow(main.dataset.task ?? "", refresh);
 if (main.dataset.live === "host") {
   follow("", () => {});
