@@ -10,6 +10,7 @@ from functools import partial
 
 from gevent.event import AsyncResult
 
+from master import plan_views
 from master.audit import Act
 from master.calm import Calm
 from master.changes import Added, Changed, Hold, NewTask, PollAnswer, QueueState
@@ -207,8 +208,9 @@ class Dispatcher:
             self.look(agent)
 
     def plan_changed(self, plan: Plan) -> None:
-        """A plan was made, began a step, is being cancelled, goes on again or has ended."""
-        self._ring.publish("plan", plan)
+        """A plan was made, began a step, is being cancelled, goes on again or has ended. Not all of
+        it is kept for readers: its scripts may be megabytes."""
+        self._ring.publish("plan", plan_views.line(plan))
 
     def _tell_queue(self, task: Task, moved: bool) -> None:
         self._ring.publish("task", task, moved=moved)

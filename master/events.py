@@ -15,15 +15,15 @@ from typing import Any
 from gevent.event import Event as Signal
 from msgspec import Struct
 
-from master.plan import Plan
 from master.records import Run, Task
+from wire.plans import PlanLine
 from wire.views import Event, EventsAnswer
 
 KEPT = 50_000
 MOST_IN_ONE_ANSWER = 5_000
 MOST_RUNS = 200  # of one task in one answer; beyond, looking at the grid again is cheaper
 
-Record = Run | Task | Plan
+Record = Run | Task | PlanLine
 View = Callable[[Record], dict[str, Any]]
 
 
@@ -104,7 +104,7 @@ class Ring:
 
 def _task_of(record: Record) -> str:
     """ "" of a plan, which is no task's."""
-    if isinstance(record, Plan):
+    if isinstance(record, PlanLine):
         return ""
     return record.task if isinstance(record, Run) else record.id
 

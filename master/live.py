@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from master import plan_views, views
+from master import views
 from master.changes import Hold
-from master.plan import Plan
 from master.records import Run, Task
 from master.roster import Roster
 from master.task import QUEUE, waiting_reason
@@ -66,13 +65,13 @@ class Live:
         )
         return replace(view, reason=reason)
 
-    def event(self, record: Run | Task | Plan) -> dict[str, Any]:
+    def event(self, record: Run | Task | PlanLine) -> dict[str, Any]:
         """What readers of events get of a record: the same object as the API shows."""
         found: dict[str, Any] = msgspec.to_builtins(_view(record))
         return found
 
 
-def _view(record: Run | Task | Plan) -> RunView | TaskView | PlanLine:
+def _view(record: Run | Task | PlanLine) -> RunView | TaskView | PlanLine:
     if isinstance(record, Run):
         return views.run_view(record)
-    return plan_views.line(record) if isinstance(record, Plan) else views.task_view(record)
+    return record if isinstance(record, PlanLine) else views.task_view(record)

@@ -46,9 +46,9 @@ async def stream_all(
 
 
 async def _task(request: web.Request, caller: Caller, id: str) -> TaskView:
-    """Without its script, as in every event."""
+    """Without its script, as in every event, and what the person may do with it."""
     view = await request.app[MASTER].call("get_task", ById(caller.auth, id), TaskView)
-    view.script_base64 = None
+    view.script_base64, view.may = None, None
     return view
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from master.events import MOST_RUNS, Ring
+from master.plan_views import line
 from tests.factories import make_plan, make_run
 from tests.unit.test_mailbox import make_task
 
@@ -83,7 +84,7 @@ def test_it_tells_of_plans_which_are_of_no_task() -> None:
     start = ring.since(None).next
     for _ in range(2):
         for n in range(MOST_RUNS + 1):
-            ring.publish("plan", make_plan(id=f"p{n}"))
+            ring.publish("plan", line(make_plan(id=f"p{n}")))
     told = ring.since(start).events
     assert {(event.kind, event.task, event.moved) for event in told} == {("plan", "", False)}
     assert [event.data["id"] for event in told] == [f"p{n}" for n in range(MOST_RUNS + 1)]

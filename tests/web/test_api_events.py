@@ -11,7 +11,7 @@ from webserver.context import Caller
 from webserver.events import HUB, MOST_RUNS, Batch, Gone, Hub, Stream
 from wire.errors import NotFound, Unavailable
 from wire.requests import Auth
-from wire.views import Event, EventsAnswer, WhoAmI
+from wire.views import Event, EventsAnswer, TaskRights, WhoAmI
 
 URL = f"/api/v1/tasks/{TASK}/events"
 ALL = "/api/v1/events"
@@ -389,6 +389,13 @@ async def test_it_shows_the_task_afresh_to_each_client(client, master, ring):
     master.answer("get_task", make_task(state="SUCCEED"))
     async with client.get(URL) as response:
         assert (await next_event(response))[2]["state"] == "SUCCEED"
+
+
+async def test_what_a_person_may_do_is_no_part_of_an_event(client, ring, master):
+    master.answer("get_task", make_task(may=TaskRights(True, ["FAILED"])))
+    async with client.get(URL) as response:
+        _, _, data = await next_event(response)
+        assert (data["may"], data["script_base64"]) == (None, None)
 
 
 async def test_changes_of_plans_are_among_those_of_all_tasks_and_of_no_one_task(client, ring):
