@@ -4,7 +4,7 @@ The rules are in master/queue_claim.py. Who is offered what, and whose turn is f
 hub's to say; whether there is a place, a token and an item is decided here, by the rows.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from master.effects import Effects, agent_of, task_of
 from master.handout import Sent
 from master.ids import new_id
 from master.queue_claim import Taken, filled, may_take, state_of, take_again, take_item, untaken
-from master.queue_retry import content_of
+from master.queue_retry import attempt_id, content_of
 from master.records import Item, Run
 from master.rows import QueueRow, TaskRow
 from master.specs import Specs
@@ -34,7 +34,9 @@ class Turns:
         self._room = ANSWER_CHARACTERS
         self._agent = agent
         self._instance = asked.instance
-        self._held = {held.run for held in asked.held}
+        self._held: defaultdict[str, list[int]] = defaultdict(list)  # attempts by run
+        for held in asked.held:
+            self._held[held.run].append(held.attempt)
         running = (run for run in tx.open_runs(agent) if run.state is RunState.RUNNING)
         self._alive = Counter(run.task for run in running)
 
@@ -91,9 +93,16 @@ class Turns:
         for run in waiting:
             if (run.due_at or 0.0) > self._tx.now:
                 break
-            if run.id not in self._held:
+            if not self._works_on(run):
                 return run
         return None
+
+    def _works_on(self, run: Run) -> bool:
+        """Has the agent an attempt of it that has not ended? A poll that waits may be older than
+        the result of what it holds: that is over."""
+        ids = (attempt_id(run.id, number) for number in self._held.get(run.id, ()))
+        attempts = (self._tx.attempt(id) for id in ids)
+        return any(attempt is None or not attempt.told for attempt in attempts)
 
     def _again(self, task: TaskRow, queue: QueueRow, run: Run) -> Sent | None:
         item = _there(self._tx.item(task, run.seq), task, run.seq)

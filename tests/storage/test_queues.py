@@ -260,6 +260,18 @@ def test_it_gives_an_item_to_nobody_who_still_works_on_it(house):
     assert other.item == "b"
 
 
+def test_a_poll_that_is_older_than_a_result_keeps_nobody_from_the_next_attempt(house):
+    (web,) = enrol(house, "web01")
+    task = submit(house, "a", retry_pause=0.0)
+    first = web.take(task)
+    web.fail(first)
+    (second,) = web.poll(task, held=held(first)).grants
+    assert (second.run, second.attempt) == (first.run, 2)
+    silence(house)
+    both = [*held(first), *held(second)]
+    assert web.poll(task, held=both).grants == []  # the second may still go on
+
+
 def test_it_sends_a_hand_out_that_lapsed_before_it_arrived_as_void(house):
     web, db = enrol(house, "web01", "db1")
     task = submit(house, "a", "b")
