@@ -279,15 +279,15 @@ class Master:
             self._guarded(self._refuse_webs)
 
     def _expire_and_lose(self) -> None:
-        self._dispatcher.apply(self._storage.expire().wait())
-        self._dispatcher.apply(self._storage.resume_due().wait())
+        self._storage.expire().wait(told=self._dispatcher.apply)
+        self._storage.resume_due().wait(told=self._dispatcher.apply)
         attention = self._attention
         silence = self._storage.silence(
             attention.listening_since,
             attention.last_stall,
             lambda agent: self._roster.heard_at(agent, self._clock()),
         )
-        self._dispatcher.apply(silence.wait())
+        silence.wait(told=self._dispatcher.apply)
 
     def _refuse_webs(self) -> None:
         """Those whose keys the command line has revoked, which waits until that holds."""

@@ -67,15 +67,21 @@ class Verb(Generic[T]):
         not block. Raises Busy when too much is queued already."""
         self._begin(done)
 
-    def wait(self, timeout_s: float | None = None) -> T:
-        """Blocks the calling greenlet; the verb goes on when the greenlet gives up waiting."""
+    def wait(self, timeout_s: float | None = None, *, told: Callable[[T], None] | None = None) -> T:
+        """Blocks the calling greenlet; the verb goes on when the greenlet gives up waiting.
+
+        `told` is called on the hub with the result, and must not block: before anybody hears of
+        what was committed later, as the greenlet, which has to wait for its turn, may not be.
+        """
         answer: AsyncResult[T] = AsyncResult()
 
         def done(result: T | BaseException) -> None:
             if isinstance(result, BaseException):
                 answer.set_exception(result)
-            else:
-                answer.set(result)
+                return
+            answer.set(result)
+            if told is not None:
+                told(result)
 
         self._begin(done)
         result: T = answer.get(timeout=timeout_s)

@@ -216,7 +216,7 @@ class Desk:
 
     def cancel_task(self, person: Person, asked: ById, act: Act) -> TaskView:
         self._reach.check(person, asked.id)
-        self._dispatcher.apply(self._storage.cancel_task(asked.id, act).wait())
+        self._storage.cancel_task(asked.id, act).wait(told=self._dispatcher.apply)
         log.info(f"task {asked.id} cancelled by {person.name}")
         return self.show(asked.id)
 
@@ -236,13 +236,13 @@ class Desk:
 
     def _steered(self, id: str, verb: Verb[TaskChanged], person: Person) -> TaskView:
         self._reach.check(person, id)
-        self._dispatcher.apply(verb.wait())
+        verb.wait(told=self._dispatcher.apply)
         log.info(f"task {id} paused, resumed or changed by {person.name}")
         return self.show(id)
 
     def cancel_run(self, person: Person, asked: ById, act: Act) -> OneRun:
         self._reach.check_run(person, asked.id)
-        self._dispatcher.apply(self._storage.cancel_run(asked.id, act).wait())
+        self._storage.cancel_run(asked.id, act).wait(told=self._dispatcher.apply)
         log.info(f"run {asked.id} cancelled by {person.name}")
         return self.get_run(person, asked)
 

@@ -39,24 +39,24 @@ class QueueDesk:
         """A part of an upload to an open queue. Durable when this returns; sent again, it counts
         once."""
         self._check_reach(person, asked.id)
-        taken = self._storage.add_items(
-            asked.id, asked.upload, asked.start, asked.items, act
-        ).wait()
-        self._dispatcher.apply(taken.changed)
+        taken = self._storage.add_items(asked.id, asked.upload, asked.start, asked.items, act).wait(
+            told=lambda taken: self._dispatcher.apply(taken.changed)
+        )
         return taken.answer
 
     def close_queue(self, person: Person, asked: ById, act: Act) -> TaskView:
         """No more items come: the task ends with its last one. Repeating it changes nothing."""
         self._check_reach(person, asked.id)
-        self._dispatcher.apply(self._storage.close_queue(asked.id, act).wait())
+        self._storage.close_queue(asked.id, act).wait(told=self._dispatcher.apply)
         log.info(f"queue {asked.id} closed by {person.name}")
         return self._show(asked.id)
 
     def put_back(self, person: Person, asked: PutBack, act: Act) -> PutBackDone:
         """Dead runs of a task that goes on have all their attempts again."""
         self._check_reach(person, asked.id)
-        taken = self._storage.put_back(asked.id, asked.runs, act).wait()
-        self._dispatcher.apply(taken.changed)
+        taken = self._storage.put_back(asked.id, asked.runs, act).wait(
+            told=lambda taken: self._dispatcher.apply(taken.changed)
+        )
         log.info(f"{taken.answer.count} runs of queue {asked.id} put back by {person.name}")
         return taken.answer
 
