@@ -218,7 +218,7 @@ class Desk:
         self._reach.check(person, asked.id)
         self._storage.cancel_task(asked.id, act).wait(told=self._dispatcher.apply)
         log.info(f"task {asked.id} cancelled by {person.name}")
-        return self.show(asked.id)
+        return self.get_task(person, asked)
 
     def pause_task(self, person: Person, asked: ById, act: Act) -> TaskView:
         """Nothing more of it is handed out until somebody resumes it; what runs goes on."""
