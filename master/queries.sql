@@ -358,8 +358,8 @@ ORDER BY p.task_seq LIMIT 1
 
 -- name: next_ended_task
 -- In the order of ends; and is there a run of which something may still be learnt, a plan that goes
--- on and may ask for its results, or a retry that is not full of its items yet? The sum is there so that the index that is walked is that
--- of the ends.
+-- on and may ask for its results, or a retry that is not full of its items yet? The sum is there so
+-- that the index that is walked is that of the ends.
 SELECT t.ended_at, t.seq, EXISTS (
     SELECT 1 FROM runs r WHERE r.task_seq = t.seq AND r.state = 'UNKNOWN' AND NOT r.settled
 ) OR EXISTS (SELECT 1 FROM plans p WHERE p.id = t.plan AND p.ended_at IS NULL) OR EXISTS (
