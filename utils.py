@@ -459,10 +459,13 @@ def sync_directory(path: Path) -> None:
 
 
 def iso(ts: float | None) -> str | None:
-    """A UNIX time as people and JSON get it: `2026-11-21T08:50:00.123Z`; None stays None."""
+    """A UNIX time as people and JSON get it: `2026-11-21T08:50:00.123Z`; None stays None.
+
+    The same before and after it was stored: the store gives times back with 15 digits.
+    """
     if ts is None:
         return None
-    whole_s, milliseconds = divmod(round(ts * 1000), 1000)
+    whole_s, milliseconds = divmod(round(round(ts, 5) * 1000), 1000)
     return f"{_to_the_second(whole_s)}.{milliseconds:03}Z"
 
 

@@ -43,6 +43,11 @@ def test_it_shows_times_in_utc_with_milliseconds(ts, text):
     assert iso(ts) == text
 
 
+@pytest.mark.parametrize("ts", [1795302000.0205001, 1795302000.0204999, 1795302000.0215002])
+def test_a_time_is_shown_the_same_after_it_was_stored(ts):
+    assert iso(float(f"{ts:.15g}")) == iso(ts)
+
+
 # ---- logging
 
 
