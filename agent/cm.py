@@ -227,6 +227,7 @@ class ConnectionManager:
             turns = self._polls
             turns.acquire()
             if self._session != session:
+                turns.release()
                 continue
             try:
                 snapshot, sent_at = self._runs.snapshot(), time.monotonic()
