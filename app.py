@@ -1,15 +1,11 @@
 """The agent: runs what the master hands to this host."""
 
 import sys
-import types
 
 # Nothing is patched: every wait in the agent is on an object of gevent's own, and what the
 # patches bring along would cost each host two megabytes. So would typing_extensions, which
-# msgspec takes where it is installed; the standard library has all that is used here. And
-# pyzmq loads pickle for two methods that nobody should call, least of all here.
+# msgspec takes where it is installed; the standard library has all that is used here.
 sys.modules["typing_extensions"] = None  # type: ignore[assignment]
-sys.modules["pickle"] = types.ModuleType("pickle")
-sys.modules["pickle"].DEFAULT_PROTOCOL = 5  # type: ignore[attr-defined]
 
 from agent import run
 from agent.settings import Settings
