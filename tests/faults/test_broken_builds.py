@@ -111,7 +111,11 @@ def scenario_of_the_window(scene: Scene, breach: str) -> list[Violation]:
 
 # What the checker may say of it: one suffices.
 SCENARIOS = {
-    "skip_the_journal": (scenario_of_the_journal, {"nothing_waits_for_ever", "verdicts_are_true"}),
+    # Handed out again, if the agent was killed before it had told that it has the run.
+    "skip_the_journal": (
+        scenario_of_the_journal,
+        {"nothing_waits_for_ever", "verdicts_are_true", "started_at_most_once"},
+    ),
     "start_before_the_journal": (scenario_of_the_start, {"started_at_most_once"}),
     "hand_out_twice": (scenario_of_results, {"started_at_most_once"}),
     "acknowledge_before_commit": (scenario_of_the_commit, {"accepted_means_present"}),
