@@ -17,8 +17,6 @@ except ImportError:  # Python 3.11
 from agent import rundir
 from agent.mask import Mask
 
-SHORT_BYTES = 64 << 10
-
 
 class Capture:
     """Takes all bytes a script writes, in order, and keeps what the cap and the disk allow.
@@ -52,12 +50,13 @@ class Capture:
         if kept < len(chunk):
             self._add_to_tail(offset + kept, chunk[kept:])
 
-    def end(self) -> "dict[str, object]":
-        """Nothing more comes: the totals as they go into the exit record."""
+    def close(self) -> "dict[str, object]":
+        """Sync the files; the totals as they go into the exit record."""
         if self._mask is not None:
             self._keep(self._mask.end())
-        if self.total > SHORT_BYTES:
-            self.close()
+        for descriptor in (self._output, self._tail):
+            if descriptor is not None:
+                _sync_and_close(descriptor)
         tail_from = max(self.total - self._ring_bytes, self._tail_from, self._head)
         return {
             "output_bytes": self.total,
@@ -66,17 +65,6 @@ class Capture:
             "output_head": self._head,
             "output_ring": self._ring_bytes,
         }
-
-    def close(self) -> None:
-        """Sync the files; repeating it is harmless.
-
-        A short output is synced once its result is told, so that nobody waits for it: what a
-        power loss in between takes is shown as a gap, as ever.
-        """
-        for descriptor in (self._output, self._tail):
-            if descriptor is not None:
-                _sync_and_close(descriptor)
-        self._output = self._tail = None
 
     def _add_to_head(self, chunk: bytes) -> int:
         """Append what belongs there; how many bytes. The first failed write ends the head."""

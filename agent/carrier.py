@@ -33,27 +33,26 @@ def carry(directory: str, cgroup_home: str | None, orders: int, done: int) -> No
     os.setsid()
     _become_subreaper()
     wake = _listen_for_signals()
-    for number in range(1, MOST_RUNS + 1):
-        supervisor = _carry_through(directory, cgroup_home, wake)
-        goes_on = (supervisor is None or supervisor.let_go()) and number < MOST_RUNS
-        if goes_on:
-            try:
-                os.write(done, os.fsencode(f"{os.getpid()} {directory}\0"))
-            except BrokenPipeError:
-                goes_on = False
-        if supervisor is not None:
-            supervisor.sync_output()
-        if not goes_on:
+    for _ in range(MOST_RUNS - 1):
+        if not _carry_through(directory, cgroup_home, wake):
+            return
+        try:
+            os.write(done, os.fsencode(f"{os.getpid()} {directory}\0"))
+        except BrokenPipeError:
             return
         directory = os.fsdecode(os.read(orders, MAX_ORDER_BYTES))
         if not directory:
             return
+    _carry_through(directory, cgroup_home, wake)
 
 
-def _carry_through(directory: str, cgroup_home: str | None, wake: int) -> Supervisor | None:
-    """Run the script of `directory` to its end; None when the mark was taken already."""
+def _carry_through(directory: str, cgroup_home: str | None, wake: int) -> bool:
+    """Run the script of `directory` to its end, or do nothing when the mark is taken.
+
+    True: nothing is left of it, here or elsewhere, and another run may follow.
+    """
     if rundir.read_mark(directory) is not None:
-        return None
+        return True
     lock = rundir.take_lock(directory)
     spec = rundir.decode_spec(rundir.read_file(f"{directory}/{rundir.SPEC}") or b"")
     secrets = secret.read(directory)  # before the mark, after which the agent may remove them
@@ -61,11 +60,11 @@ def _carry_through(directory: str, cgroup_home: str | None, wake: int) -> Superv
     cgroup = tree.cgroup_of(cgroup_home, os.path.basename(directory))
     if not rundir.make_mark(directory, rundir.STARTED, pid, tree.born(pid), cgroup):
         rundir.free_lock(lock)
-        return None
+        return True
     failpoint("mark-made")
     supervisor = Supervisor(directory, spec, secrets, lock, wake, cgroup_home)
     supervisor.run()
-    return supervisor
+    return supervisor.let_go()
 
 
 def _become_subreaper() -> None:

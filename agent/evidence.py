@@ -69,8 +69,7 @@ def prepare(directory: str, entry: Entry, agent_id: str) -> None:
         if entry.task.has_secrets and not secret.read(directory):
             raise CannotPrepare("the secrets of the run are no longer on this host")
         if not is_new:
-            for name in ("exit", "exit.room"):  # of a start that failed and was cut short
-                _remove_file(f"{directory}/{name}")
+            _remove_file(f"{directory}/exit")  # of a start that failed and was cut short
         rundir.reserve_exit(directory)
         if entry.batch:
             batch.write_files(directory, _encoded("item", entry.item or ""))
@@ -165,12 +164,13 @@ def _remove_file(path: str) -> None:
 
 def read_exit(directory: str) -> ExitRecord | None:
     """None: there is none, or it is torn, which is the same."""
-    for encoded in rundir.read_exit(directory):
-        try:
-            return msgspec.json.decode(encoded, type=ExitRecord)
-        except msgspec.MsgspecError:
-            pass
-    return None
+    encoded = rundir.read_file(f"{directory}/exit")
+    if encoded is None:
+        return None
+    try:
+        return msgspec.json.decode(encoded, type=ExitRecord)
+    except msgspec.MsgspecError:
+        return None
 
 
 def write_broken(directory: str, record: ExitRecord) -> bool:

@@ -12,9 +12,8 @@
     failed   of a batch: those that the script says have failed; made by the agent, empty
     output   the first bytes of the output; the supervisor, appending
     tail     the last bytes, as a ring; the supervisor
-    exit     how it ended, JSON; the supervisor, synced, then renamed from exit.room, which holds
-             pid and birth of the script's first process until then. After a power loss the
-             record may still bear that name, and counts under either
+    exit     how it ended, JSON; the supervisor, renamed into place from exit.room, which holds
+             pid and birth of the script's first process until then
 
 The small facts (mark, stop) are symbolic links whose target is the text. Making one is a single
 system call that either creates the whole text or fails with EEXIST, so none can be torn, and it
@@ -294,11 +293,7 @@ def reserve_exit(directory: str) -> None:
 
 
 def write_exit(directory: str, record: "dict[str, object]") -> None:
-    """Write, fsync, rename: after this the record is whole and durable, under one of two names.
-
-    Each sync is waited for by who wants the result. To sync the directory, too, would only
-    settle which of the names it is.
-    """
+    """Write, fsync, rename, fsync the directory: after this the record is whole and durable."""
     descriptor = os.open(f"{directory}/exit.room", os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         encoded = to_json(record).encode("ascii")
@@ -308,12 +303,7 @@ def write_exit(directory: str, record: "dict[str, object]") -> None:
     finally:
         os.close(descriptor)
     os.rename(f"{directory}/exit.room", f"{directory}/exit")
-
-
-def read_exit(directory: str) -> "list[bytes]":
-    """What may be the record, the likely one first; a part of one and other things, too."""
-    names = ("exit", "exit.room")
-    return [found for name in names if (found := read_file(f"{directory}/{name}")) is not None]
+    sync_directory(directory)
 
 
 def sync_failed(directory: str) -> None:
@@ -326,6 +316,14 @@ def sync_failed(directory: str) -> None:
         os.fsync(descriptor)
     except OSError:
         pass  # it has put something there that is no file, and the agent will say so
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -92,10 +92,6 @@ class Supervisor:
                 os.close(descriptor)
         return not (self._strayed or self._secrets or _has_children())
 
-    def sync_output(self) -> None:
-        """Have on disk what is not yet; repeating it is harmless."""
-        self._capture.close()
-
     # ---- start
 
     def _start(self) -> None:
@@ -306,7 +302,7 @@ class Supervisor:
     def _finish(self) -> None:
         self._drain()
         living = set[int]() if self._gone else self._living(tree.all_processes())
-        record = {**self._verdict(sorted(living)), **self._capture.end()}
+        record = {**self._verdict(sorted(living)), **self._capture.close()}
         self._remove_secrets()
         if self._spec.batch:
             rundir.sync_failed(self._directory)
@@ -314,7 +310,6 @@ class Supervisor:
         failpoint("exit-written")
         rundir.free_lock(self._lock)
         if living:
-            self.sync_output()
             self._leave_drainer()
         else:
             tree.remove_cgroup(self._cgroup)

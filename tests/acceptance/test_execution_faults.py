@@ -413,13 +413,14 @@ def test_the_exit_is_synced_and_renamed_before_the_lock_is_freed(host: Host, tmp
     places = [
         _first(calls, "symlink(", "started"),
         _first(calls, "execve(", "/bin/sh"),
-        _first(calls, "write(", '{\\"cause\\"'),
+        _first(calls, "fsync(", "/output>"),
         _first(calls, "fsync(", "/exit.room>"),
         _first(calls, "rename(", "/exit.room"),
+        _first(calls, "fsync(", ".1>"),
         _first(calls, "flock(", "LOCK_UN"),
-        _first(calls, "fsync(", "/output>"),
     ]
     assert places == sorted(places)
+    assert _first(calls, "write(", '{\\"cause\\"') < places[3]
 
 
 def _first(calls: list[str], name: str, argument: str) -> int:

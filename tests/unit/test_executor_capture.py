@@ -45,7 +45,7 @@ def test_head_and_tail_come_back_and_the_rest_is_the_gap(sizes, head, tail, limi
         taken = capture.Capture(directory, head, tail)
         for chunk in chunks:
             taken.add(chunk)
-        record = record_of(taken.end())
+        record = record_of(taken.close())
 
         found, skipped = read_back(directory, record, limit)
 
@@ -61,7 +61,7 @@ def test_head_and_tail_come_back_and_the_rest_is_the_gap(sizes, head, tail, limi
 def test_a_head_that_a_power_loss_shortened_is_told_as_a_gap(tmp_path: Path, kept: int):
     taken = capture.Capture(str(tmp_path), 100, 50)
     taken.add(bytes(range(130)))
-    record = record_of(taken.end())
+    record = record_of(taken.close())
     os.truncate(tmp_path / "output", kept)
 
     found, skipped = read_back(str(tmp_path), record, 64)
@@ -73,7 +73,7 @@ def test_a_head_that_a_power_loss_shortened_is_told_as_a_gap(tmp_path: Path, kep
 def test_a_tail_that_a_power_loss_took_is_told_as_a_gap(tmp_path: Path):
     taken = capture.Capture(str(tmp_path), 100, 50)
     taken.add(bytes(range(130)))
-    record = record_of(taken.end())
+    record = record_of(taken.close())
     (tmp_path / "tail").unlink()
 
     assert read_back(str(tmp_path), record, 64) == (bytes(range(100)), 30)

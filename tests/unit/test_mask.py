@@ -110,7 +110,6 @@ def test_it_keeps_files_totals_and_checksum_of_the_masked_output():
         capture = Capture(directory, 1000, 0, Mask([b"hunter22"]))
         capture.add(b"pw=hun")
         capture.add(b"ter22 hunt")
-        told = capture.end()
-        capture.close()
+        told = capture.close()
         assert read_head(directory, 0, 1000) == b"pw=*** hunt"
     assert told["output_bytes"] == len(b"pw=*** hunt")

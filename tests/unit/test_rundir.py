@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import launch, rundir, tree
-from agent.evidence import ExitRecord, prepare, read_exit, write_broken
-from agent.records import Entry, TaskSpec
+from agent.evidence import ExitRecord, read_exit, write_broken
 from wire.states import Cause
 
 values = st.binary(max_size=50).map(lambda value: value.replace(b"\0", b""))
@@ -128,34 +127,6 @@ def test_an_exit_record_comes_back_as_it_was_written(tmp_path: Path):
     rundir.write_exit(directory, msgspec.to_builtins(record))
 
     assert read_exit(directory) == record
-
-
-def test_an_exit_record_counts_under_the_name_that_a_power_loss_may_leave_it(tmp_path: Path):
-    directory = str(tmp_path)
-    record = ExitRecord(cause=Cause.EXIT, code=3)
-    rundir.reserve_exit(directory)
-    rundir.write_main(directory, 17, 4711)
-    assert read_exit(directory) is None
-    rundir.write_exit(directory, msgspec.to_builtins(record))
-
-    os.rename(tmp_path / "exit", tmp_path / "exit.room")
-    assert read_exit(directory) == record
-
-    os.truncate(tmp_path / "exit.room", 20)
-    assert read_exit(directory) is None
-
-
-@pytest.mark.parametrize("name", ["exit", "exit.room"])
-def test_the_record_of_a_start_that_was_cut_short_is_not_that_of_the_next(tmp_path: Path, name):
-    directory = str(tmp_path)
-    rundir.write_exit(directory, msgspec.to_builtins(ExitRecord(cause=Cause.BROKEN, code=None)))
-    os.rename(tmp_path / "exit", tmp_path / name)
-    task = TaskSpec(id="t1", script="", timeout=0.0, grace=1.0)
-    entry = Entry(run="r1", attempt=1, grant=1, instance="i", start_by=0.0, void=False, task=task)
-
-    prepare(directory, entry, "a" * 32)
-
-    assert read_exit(directory) is None
 
 
 def test_a_run_that_was_decided_elsewhere_is_not_broken_afterwards(tmp_path: Path):
