@@ -71,7 +71,7 @@ class PlanDesk:
     def get_plan(self, person: Person, asked: ById) -> PlanView:
         """With what the person may do with it."""
         view = self._book.view(asked.id).wait()
-        view.may = self._rights(person, asked.id)
+        view.may = self._rights(person, view)
         return view
 
     def get_plan_spec(self, person: Person, asked: ById) -> PlanSpec:
@@ -140,21 +140,20 @@ class PlanDesk:
 
     # ---- below
 
-    def _rights(self, person: Person, id: str) -> PlanRights:
+    def _rights(self, person: Person, view: PlanView) -> PlanRights:
         """By the checks of cancel and resume themselves. What stands in the way besides, such as
         hosts that are gone, somebody who resumes is told then."""
-        situation = self._book.situation(id).wait()
         resume: list[str] = []
-        if situation.plan.state in RESUMABLE:
-            resume = [one for one in AGAIN if self._may_resume(situation, one, person)]
-        is_open = situation.plan.state is PlanState.RUNNING
-        cancel = is_open and would_pass(person, lambda: self._check_reach_of_plan(person, id))
+        if view.state in RESUMABLE:
+            resume = [one for one in AGAIN if self._may_resume(view.id, one, person)]
+        is_open = view.state == PlanState.RUNNING
+        cancel = is_open and would_pass(person, lambda: self._check_reach_of_plan(person, view.id))
         return PlanRights(cancel, resume)
 
-    def _may_resume(self, situation: Situation, hosts: str, person: Person) -> bool:
-        def check() -> None:
+    def _may_resume(self, id: str, hosts: str, person: Person) -> bool:
+        def check() -> None:  # reads the plan only for people with a limit
             try:
-                self._aim_again(situation, hosts, person)
+                self._aim_again(self._book.situation(id).wait(), hosts, person)
             except Forbidden:
                 raise
             except Refusal:
