@@ -11,8 +11,9 @@ def test_it_carries_through_whatever_it_was_given_also_when_it_has_carried_enoug
     orders, order = os.pipe()
     heard, done = os.pipe()
 
-    def carry_through(directory: str, cgroup_home: str | None, wake: int) -> None:
+    def carry_through(directory: str, cgroup_home: str | None, wake: int) -> bool:
         carried.append(directory)
+        return True
 
     def order_another_whenever_one_is_done() -> None:
         while os.read(heard, 4096):
